@@ -1,0 +1,1 @@
+"""User-space network drivers, written in Python."""

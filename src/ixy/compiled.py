@@ -1,0 +1,68 @@
+"""`@compiled`: Python that runs as machine code, without the GIL, compiled once and then cached.
+
+The cache directory is named after a hash of this package's source. Numba itself looks only at the file of the
+function it loads: when a callee in another file or an imported constant has changed, it would run stale machine code
+without a word.
+"""
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+JIT = not numba.config.DISABLE_JIT  # NUMBA_DISABLE_JIT=1: everything runs as plain Python
+DEBUG = os.environ.get("IXY_DEBUG", "") not in ("", "0")  # checks every buffer, keeps tracebacks
+
+_FORGET_AFTER = 14 * 24 * 3600.0  # seconds: caches of older sources are removed then
+
+
+def compiled(function: F) -> F:
+    """Compiles a function of records and arrays; it runs without the GIL and is cached on disk.
+
+    Write your own packet loops as module-level functions under this decorator. One without a source file (typed
+    into a prompt or a notebook), or without a directory to cache in, is compiled anew by each process.
+    """
+    cached = os.path.exists(function.__code__.co_filename) and _cache_directory() is not None
+    before = numba.config.CACHE_DIR
+    try:
+        if cached:
+            numba.config.CACHE_DIR = _cache_directory()  # read by Numba while it decorates
+        return numba.njit(cache=cached, nogil=True)(function)  # type: ignore[no-any-return]
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+@cache
+def _cache_directory() -> str | None:
+    """Where this source's machine code is kept; None if no such directory can be written."""
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    directory = Path(root, "ixy", _source_hash())
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        directory.touch()
+        _forget_old(directory.parent)
+        return str(directory) if os.access(directory, os.W_OK) else None
+    except OSError:
+        return None
+
+
+def _source_hash() -> str:
+    digest = hashlib.sha256(b"debug" if DEBUG else b"")
+    package = Path(__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _forget_old(root: Path) -> None:
+    for directory in root.iterdir():
+        if time.time() - directory.stat().st_mtime > _FORGET_AFTER:
+            shutil.rmtree(directory, ignore_errors=True)
