@@ -1,0 +1,1 @@
+"""How a PCI function is reached."""

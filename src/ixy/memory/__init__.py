@@ -1,0 +1,1 @@
+"""Memory that is shared with a device: ordered accesses, DMA memory, packet buffers."""

@@ -1,0 +1,1 @@
+"""Packets to send, their timing, and what is learned from those that arrive."""

@@ -1,0 +1,103 @@
+"""From an address to a device: `KIND:REST?option=value&option=value`."""
+
+import itertools
+import re
+from collections.abc import Sequence
+from urllib.parse import parse_qsl
+
+from ixy.device import Device
+from ixy.errors import IxyError
+from ixy.memory.pool import DEFAULT_BUFS, Mempool
+
+KINDS = ("emu:WIRE",)
+PCI_ADDRESS = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.IGNORECASE)
+_ports = itertools.count(1)  # emulated ports so far: the last byte of their MAC addresses
+_shared: list[Mempool] = []  # pool i serves queue i of every device that was opened without pools
+
+
+def open_device(address: str, *, queues: int | None = None, pools: Sequence[Mempool] | None = None) -> Device:
+    """Opens a network device, ready to send and receive; use it as a context manager.
+
+    Devices that are opened without `pools` (one for each queue) share those of this process, so that packets can pass
+    between them without a copy. Raises IxyError for an unknown kind, option or value, for a device that is in use, and
+    for one that does not answer.
+    """
+    kind, rest, options = parse(address)
+    if kind != "emu":
+        raise IxyError(_unknown(address))
+    if queues is not None:
+        options.setdefault("queues", str(queues))
+    return _open_emulated(address, rest, options, pools)
+
+
+def parse(address: str) -> tuple[str, str, dict[str, str]]:
+    """An address's kind, rest and options. Raises IxyError if they are not of the form."""
+    place, _, query = address.rpartition("?") if "?" in address else (address, "", "")
+    kind, _, rest = place.partition(":")
+    pairs = parse_qsl(query, keep_blank_values=True)
+    if query and len(pairs) != query.count("&") + 1:
+        raise IxyError(f"{address}: write options as ?name=value&name=value")
+    return kind, rest, dict(pairs)
+
+
+def _open_emulated(
+    address: str, rest: str, options: dict[str, str], pools: Sequence[Mempool] | None
+) -> Device:
+    from ixy.drivers.ixgbe.driver import DEFAULT_RING, IxgbeDevice
+    from ixy.emulator.bus import EmulatedFunction
+    from ixy.emulator.intel82599.model import Intel82599
+    from ixy.emulator.wire import OPTIONS, plug_in
+
+    known = {"queues", "ring", "pool", "mac", "model"}
+    for name in options:
+        if name not in known | OPTIONS:
+            raise IxyError(f"{address}: unknown option {name}: give it one of {', '.join(sorted(known | OPTIONS))}")
+    queues = _number(address, options, "queues", 1)
+    ring = _number(address, options, "ring", DEFAULT_RING)
+    buffers = _number(address, options, "pool", 0)
+    mac = _mac(address, options["mac"]) if "mac" in options else bytes([2, 0, 0, 0, 0, next(_ports) % 256])
+    if queues > 64:
+        raise IxyError(f"{address}: {queues} queues: give it 1 to 64")
+    chosen = pools if pools is not None else _shared_pools(queues, buffers, address)
+    wire = plug_in(rest, {name: _value(options[name]) for name in options if name in OPTIONS})
+    try:
+        model = Intel82599(wire, mac, options.get("model", "82599"))
+    except IxyError:
+        wire.close()
+        raise
+    return IxgbeDevice(EmulatedFunction(address, model), chosen, ring)
+
+
+def _shared_pools(queues: int, buffers: int, address: str) -> Sequence[Mempool]:
+    """This process's pools, made when they are first needed: `buffers` large, or of the usual size."""
+    for pool in _shared[:queues]:
+        if buffers and pool.count != buffers:
+            raise IxyError(f"{address}: pool={buffers}, but a device before it has made pools of {pool.count}")
+    while len(_shared) < queues:
+        _shared.append(Mempool(buffers or (_shared[0].count if _shared else DEFAULT_BUFS)))
+    return _shared[:queues]
+
+
+def _number(address: str, options: dict[str, str], name: str, default: int) -> int:
+    text = options.get(name)
+    if text is None:
+        return default
+    if not text.isdecimal() or int(text) == 0:
+        raise IxyError(f"{address}: {name}={text}: give it a positive number")
+    return int(text)
+
+
+def _value(text: str) -> str | int:
+    return int(text) if re.fullmatch(r"-?\d+", text) else text
+
+
+def _mac(address: str, text: str) -> bytes:
+    if not re.fullmatch(r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}", text):
+        raise IxyError(f"{address}: mac={text}: write it as 02:00:00:00:00:01")
+    return bytes.fromhex(text.replace(":", ""))
+
+
+def _unknown(address: str) -> str:
+    if PCI_ADDRESS.match(address):
+        return f"{address}: PCI devices cannot be opened yet: try an emulated one, such as emu:loopback"
+    return f"unknown kind of address {address!r}: give it one of {', '.join(KINDS)}"

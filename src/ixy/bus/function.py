@@ -1,0 +1,66 @@
+"""What a driver knows of the hardware: one PCI function, however it is reached."""
+
+from abc import ABC, abstractmethod
+from typing import Any, Protocol
+
+import numpy as np
+
+from ixy.memory.dma import DmaMemory
+
+
+class Bar(Protocol):
+    """A base address region: registers."""
+
+    def read32(self, offset: int) -> int:
+        """Reads a 32-bit register, with one access."""
+
+    def write32(self, offset: int, value: int) -> None:
+        """Writes a 32-bit register, with one access."""
+
+    def doorbell(self, offset: int) -> int:
+        """The address at which compiled code writes a hot register as plain memory.
+
+        Where registers are no memory, this is a word that the bus watches.
+        """
+
+
+class PciFunction(ABC):
+    """A PCI function: configuration space, BARs, DMA. Close it when done."""
+
+    address: str  # as the user wrote it; errors name the device by it
+
+    @abstractmethod
+    def config_read(self, offset: int, size: int) -> int:
+        """Reads 1, 2 or 4 bytes of configuration space."""
+
+    @abstractmethod
+    def config_write(self, offset: int, size: int, value: int) -> None:
+        """Writes 1, 2 or 4 bytes of configuration space."""
+
+    @abstractmethod
+    def bar(self, index: int) -> Bar:
+        """A memory BAR. Raises IxyError if the function has none of this index."""
+
+    @abstractmethod
+    def dma_map(self, memory: DmaMemory) -> np.ndarray[Any, np.dtype[np.uint64]]:
+        """Lets the device reach `memory`; returns where it finds each of its pages of `memory.page` bytes."""
+
+    @abstractmethod
+    def dma_unmap(self, memory: DmaMemory) -> None:
+        """Ends what `dma_map` began: an access from now on is a fault."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Lets go of the function."""
+
+    def check(self) -> None:
+        """Raises IxyError if the bus knows of a fault: a DMA that it refused, a device that is gone."""
+
+    @property
+    def ended(self) -> bool | None:
+        """Whether the far end has nothing more to send. None where nobody can know, as on a real wire."""
+        return None
+
+    def far_end(self) -> dict[str, int]:
+        """Drops, by reason, that happened beyond the device and that only its bus can know of."""
+        return {}

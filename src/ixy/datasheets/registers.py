@@ -1,0 +1,240 @@
+"""The language of register tables.
+
+A table has a line per register (or array of registers), as the datasheet has:
+
+    NAME  OFFSET[+STEP*COUNT][,OFFSET...][,~ALIAS...]  ACCESS  RESET  SECTION  Title
+
+Several ranges continue one another's index; a range behind `~` is another address of the first entries. ACCESS is RW,
+RO, WO, RC (clears on read), W1C (clears where a 1 is written) or W1S (sets there). RESET is the value after a reset,
+`-` for 0.
+
+A driver binds the table to a device: `regs.RXDCTL[q].update(ENABLE=1)`. An emulated device asks it the other way round:
+`sheet.at(offset)`. With IXY_TRACE=1 each access of a driver is printed, decoded, to stderr.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, Protocol
+
+from ixy.errors import IxyError
+
+TRACE = os.environ.get("IXY_TRACE", "") not in ("", "0")
+ACCESSES = ("RW", "RO", "WO", "RC", "W1C", "W1S")
+
+
+class Field(NamedTuple):
+    """Some neighbouring bits of a register."""
+
+    low: int
+    width: int
+
+    @property
+    def mask(self) -> int:
+        """The bits in their place."""
+        return (1 << self.width) - 1 << self.low
+
+    def of(self, word: int) -> int:
+        """The field's value in a register's word."""
+        return (word & self.mask) >> self.low
+
+    def put(self, word: int, value: int) -> int:
+        """The word with the field set. Raises ValueError if the value needs more bits than there are."""
+        if value < 0 or value >> self.width:
+            raise ValueError(f"{value:#x} does not fit in {self.width} bits")
+        return word & ~self.mask | value << self.low
+
+
+def bit(position: int) -> Field:
+    """A field of one bit."""
+    return Field(position, 1)
+
+
+def bits(low: int, high: int) -> Field:
+    """A field of the bits `low` to `high`, both included."""
+    return Field(low, high - low + 1)
+
+
+class Fields:
+    """The fields of the register of the same name, as class attributes."""
+
+    @classmethod
+    def all(cls) -> dict[str, Field]:
+        """Field by name, as declared."""
+        return {name: value for name, value in vars(cls).items() if isinstance(value, Field)}
+
+
+class Range(NamedTuple):
+    """Registers at equal distances."""
+
+    offset: int
+    step: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Register:
+    """A row of the table."""
+
+    name: str
+    ranges: tuple[Range, ...]
+    aliases: tuple[Range, ...]
+    access: str
+    reset: int
+    section: str
+    title: str
+    fields: dict[str, Field]
+
+    @property
+    def count(self) -> int:
+        """How many registers the row stands for."""
+        return sum(range_.count for range_ in self.ranges)
+
+    def offset(self, index: int = 0) -> int:
+        """Where the register is. Raises IndexError beyond the last one."""
+        for range_ in self.ranges:
+            if 0 <= index < range_.count:
+                return range_.offset + range_.step * index
+            index -= range_.count
+        raise IndexError(f"{self.name} has {self.count} entries")
+
+    def decode(self, word: int) -> str:
+        """The word's fields that are not 0, for people."""
+        values = {name: field.of(word) for name, field in self.fields.items()}
+        return " ".join(
+            name if self.fields[name].width == 1 else f"{name}={value:#x}"
+            for name, value in values.items()
+            if value
+        )
+
+
+class Datasheet:
+    """A device's registers by name and by offset."""
+
+    def __init__(self, table: str, fields: list[type[Fields]]) -> None:
+        by_name = {kind.__name__: kind.all() for kind in fields}
+        self.rows = [_row(line.split(None, 5), by_name) for line in table.splitlines() if line.strip()]
+        self.registers = {row.name: row for row in self.rows}
+
+    @cached_property
+    def _by_offset(self) -> dict[int, tuple[Register, int]]:
+        return {
+            offset: (row, index) for row in self.rows for offset, index in addresses(row)
+        }
+
+    def at(self, offset: int) -> tuple[Register, int] | None:
+        """The register at an offset and its index, None if the table has none there."""
+        return self._by_offset.get(offset)
+
+
+def addresses(row: Register) -> Iterator[tuple[int, int]]:
+    """Every (offset, index) that reaches a row's registers, aliases included."""
+    for ranges in (row.ranges, row.aliases):
+        index = 0
+        for range_ in ranges:
+            for i in range(range_.count):
+                yield range_.offset + range_.step * i, index
+                index += 1
+
+
+def _row(words: list[str], fields: dict[str, dict[str, Field]]) -> Register:
+    name, where, access, reset, section, title = words
+    places = where.split(",")
+    ranges = tuple(_range(place) for place in places if not place.startswith("~"))
+    aliases = tuple(_range(place[1:]) for place in places if place.startswith("~"))
+    value = 0 if reset == "-" else int(reset, 16)
+    return Register(name, ranges, aliases, access, value, section, title, fields.get(name, {}))
+
+
+def _range(place: str) -> Range:
+    offset, _, array = place.partition("+")
+    step, _, count = array.partition("*")
+    return Range(int(offset, 16), int(step, 16) if array else 0, int(count) if array else 1)
+
+
+class RegisterFile(Protocol):
+    """What registers are reached through: a BAR."""
+
+    def read32(self, offset: int) -> int:
+        """Reads a register."""
+
+    def write32(self, offset: int, value: int) -> None:
+        """Writes a register."""
+
+
+class DeviceTimeout(IxyError):
+    """A device did not do in time what its datasheet says."""
+
+
+class Bound:
+    """One register of one device."""
+
+    def __init__(self, registers: "Registers", row: Register, index: int = 0) -> None:
+        self._device, self._row, self._index = registers, row, index
+
+    def __getitem__(self, index: int) -> "Bound":
+        return Bound(self._device, self._row, index)
+
+    def __repr__(self) -> str:
+        return f"{self._row.name}[{self._index}]" if self._row.count > 1 else self._row.name
+
+    @property
+    def offset(self) -> int:
+        """Where the register is in its BAR."""
+        return self._row.offset(self._index)
+
+    def read(self) -> int:
+        """The register's word."""
+        word = self._device.file.read32(self.offset)
+        self._trace("->", word)
+        return word
+
+    def field(self, name: str) -> int:
+        """One field's value, read now."""
+        return self._row.fields[name].of(self.read())
+
+    def write(self, word: int = 0, **fields: int) -> None:
+        """Writes a word, with fields set in it."""
+        for name, value in fields.items():
+            word = self._row.fields[name].put(word, value)
+        self._trace("<-", word)
+        self._device.file.write32(self.offset, word)
+
+    def update(self, **fields: int) -> None:
+        """Sets fields and leaves the other bits as they are."""
+        self.write(self.read(), **fields)
+
+    def wait(self, timeout: float, **fields: int) -> None:
+        """Waits until fields have these values. Raises DeviceTimeout, with the section, after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while True:
+            word = self.read()
+            if all(self._row.fields[name].of(word) == value for name, value in fields.items()):
+                return
+            if time.monotonic() > deadline:
+                wanted = ", ".join(f"{self!r}.{name} = {value}" for name, value in fields.items())
+                raise DeviceTimeout(
+                    f"{self._device.name}: no {wanted} within {timeout:g} s"
+                    f" (it reads {word:#010x}; datasheet {self._row.section})"
+                )
+            time.sleep(0.0001)
+
+    def _trace(self, arrow: str, word: int) -> None:
+        if TRACE:
+            line = f"{self._device.name} {self!r} {arrow} {word:#010x} {self._row.decode(word)}"
+            print(line.rstrip(), file=sys.stderr)
+
+
+class Registers:
+    """A device's registers by the datasheet's names: `regs.CTRL.read()`, `regs.RXDCTL[3].update(ENABLE=1)`."""
+
+    def __init__(self, sheet: Datasheet, file: RegisterFile, name: str) -> None:
+        self.sheet, self.file, self.name = sheet, file, name
+
+    def __getattr__(self, name: str) -> Bound:
+        if name not in self.sheet.registers:
+            raise AttributeError(f"the datasheet has no register {name}")
+        return Bound(self, self.sheet.registers[name])

@@ -1,0 +1,250 @@
+"""A network device: what every driver fills in and every app uses.
+
+An app opens devices by address and needs nothing else:
+
+    with ixy.open("emu:tap:ixy0") as a, ixy.open("emu:tap:ixy1") as b:
+        with a.rx[0].receive(32) as batch:
+            b.tx[0].send(batch)
+
+That is the plain Python way, for notebooks and debuggers. The fast way is a compiled function that takes the queues'
+records and calls `rx_batch` and `tx_batch`, which stand for the right driver's:
+
+    @ixy.compiled
+    def forward(rx, tx, bufs):
+        received = rx_batch(rx[0], bufs)
+        return tx_batch(tx[0], bufs[:received])
+
+    forward(a.rx[0].record, b.tx[0].record, bufs)
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numba import from_dtype
+from numba.extending import overload
+
+from ixy.compiled import compiled
+from ixy.errors import IxyError
+from ixy.memory.ordered import array_at
+from ixy.memory.pool import BUF_SIZE, Mempool, Pool, alloc_batch, free_batch, lengths, packets
+
+SHORTEST = 14  # bytes: an Ethernet header; the device pads to 60
+Record = np.ndarray[Any, Any]  # one element: what compiled functions take
+
+_RX_BATCH: dict[np.dtype[Any], Callable[..., int]] = {}
+_TX_BATCH: dict[np.dtype[Any], Callable[..., int]] = {}
+
+
+def register_driver(
+    rx: np.dtype[Any], rx_function: Callable[..., int], tx: np.dtype[Any], tx_function: Callable[..., int]
+) -> None:
+    """Makes `rx_batch` and `tx_batch` of queues of these record types call a driver's compiled functions."""
+    _RX_BATCH[rx] = rx_function
+    _TX_BATCH[tx] = tx_function
+
+
+def rx_batch(queue: Any, bufs: Any) -> int:
+    """Receives up to len(bufs) packets: writes their buffers' numbers to `bufs` (u4), returns how many.
+
+    The buffers are the caller's now, to send or to free. An empty pool makes it deliver fewer.
+    """
+    return _RX_BATCH[queue.dtype](queue, bufs)
+
+
+def tx_batch(queue: Any, bufs: Any) -> int:
+    """Sends packets, returns how many fitted into the ring: the first ones. Those are the device's now.
+
+    Buffers of packets that have been sent go back to their pool; call it with no packets to do only that.
+    """
+    return _TX_BATCH[queue.dtype](queue, bufs)
+
+
+@overload(rx_batch)
+def _(queue, bufs):  # type: ignore[no-untyped-def]
+    driver = {from_dtype(dtype): function for dtype, function in _RX_BATCH.items()}[queue]
+    return lambda queue, bufs: driver(queue, bufs)
+
+
+@overload(tx_batch)
+def _(queue, bufs):  # type: ignore[no-untyped-def]
+    driver = {from_dtype(dtype): function for dtype, function in _TX_BATCH.items()}[queue]
+    return lambda queue, bufs: driver(queue, bufs)
+
+
+@compiled
+def pool_of(queue):  # type: ignore[no-untyped-def]
+    """The pool that a queue takes its buffers from and gives them back to."""
+    return array_at(queue.pool, 1, Pool)[0]
+
+
+# A Python call into compiled code takes an array of records, not a record: these cross that border.
+
+
+@compiled
+def _receive(queue, bufs):  # type: ignore[no-untyped-def]
+    return rx_batch(queue[0], bufs)
+
+
+@compiled
+def _send(queue, bufs):  # type: ignore[no-untyped-def]
+    return tx_batch(queue[0], bufs)
+
+
+class Batch:
+    """Packets in their buffers: iterate for memoryviews, without a copy. Free it, send it, or leave its `with`."""
+
+    def __init__(self, pool: Mempool, bufs: np.ndarray[Any, Any]) -> None:
+        self.pool, self.bufs = pool, bufs
+        self._views: list[memoryview] = []
+
+    def __len__(self) -> int:
+        return len(self.bufs)
+
+    def __iter__(self) -> Iterator[memoryview]:
+        for buf in self.bufs:
+            self._views.append(self.pool.view(buf))
+            yield self._views[-1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.free()
+
+    def free(self) -> None:
+        """Gives the buffers back. The memoryviews end: reading one later raises ValueError."""
+        self.pool.give(self.give(len(self.bufs)))
+
+    def give(self, count: int) -> np.ndarray[Any, Any]:
+        """Takes the first `count` buffers out of the batch, for a new owner."""
+        for view in self._views:
+            view.release()
+        self._views.clear()
+        given, self.bufs = self.bufs[:count], self.bufs[count:]
+        return given
+
+
+@dataclass
+class RxQueue:
+    """A receive queue: its record for compiled code, its pool, and a plain Python way to receive."""
+
+    record: Record
+    pool: Mempool
+
+    def receive(self, most: int = 32) -> Batch:
+        """The packets that are there now, at most so many."""
+        bufs = np.zeros(most, np.uint32)
+        return Batch(self.pool, bufs[: _receive(self.record, bufs)])
+
+
+@dataclass
+class TxQueue:
+    """A transmit queue: its record for compiled code, its pool, and a plain Python way to send."""
+
+    record: Record
+    pool: Mempool
+
+    def send(self, frames: Batch | Iterable[bytes | memoryview]) -> int:
+        """Sends a batch (without a copy) or frames without their CRC; returns how many the ring took, in order.
+
+        What a batch could not send stays in it. Raises IxyError for a batch of another pool or too long a frame.
+        """
+        if not isinstance(frames, Batch):
+            with self._copied(list(frames)) as batch:
+                return self.send(batch)
+        if frames.pool is not self.pool:
+            raise IxyError("these packets are in another pool's buffers: send copies, or open both devices with it")
+        sent = _send(self.record, frames.bufs)
+        frames.give(sent)
+        return sent
+
+    def _copied(self, frames: Sequence[bytes | memoryview]) -> Batch:
+        _send(self.record, np.zeros(0, np.uint32))  # what has been sent makes room
+        for frame in frames:
+            if not SHORTEST <= len(frame) <= BUF_SIZE:
+                raise IxyError(f"a frame of {len(frame)} bytes: give it {SHORTEST} to {BUF_SIZE}")
+        batch = Batch(self.pool, self.pool.take(len(frames)))
+        for buf, frame in zip(batch.bufs, frames, strict=False):
+            self.pool.fill(buf, frame)
+        return batch
+
+
+@dataclass
+class Statistics:
+    """Totals since the device was opened. Bytes are those of the frames, without preamble and CRC."""
+
+    rx_packets: int = 0
+    rx_bytes: int = 0
+    tx_packets: int = 0
+    tx_bytes: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)  # reason to count
+
+
+class Device(ABC):
+    """An open network device. Leaving its `with` closes it: quiesced, memory released."""
+
+    address: str
+    mac: bytes  # 6 bytes; set it with `set_mac`
+    rx: list[RxQueue]
+    tx: list[TxQueue]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def set_mac(self, mac: bytes) -> None:
+        """Makes `mac` (6 bytes) the device's address."""
+
+    @abstractmethod
+    def set_promiscuous(self, on: bool) -> None:
+        """Accepts all frames, or only those sent to the device, to its groups and to all."""
+
+    @abstractmethod
+    def link_speed(self) -> int:
+        """Mbit/s; 0 without a link."""
+
+    @abstractmethod
+    def statistics(self) -> Statistics:
+        """The totals now. Raises IxyError if the device reports a fault."""
+
+    @abstractmethod
+    def registers(self) -> Iterator[tuple[int, str, int, str]]:
+        """Each register: offset, name, word, decoded fields. Reading clears some."""
+
+    @abstractmethod
+    def flush(self, timeout: float = 1.0) -> int:
+        """Waits until all packets have been sent, at most so long; returns how many have not."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Quiesces the device and releases its memory. A second call does nothing."""
+
+    @property
+    def ended(self) -> bool | None:
+        """Whether the far end has nothing more to send; None where nobody can know, as on a real wire."""
+        return None
+
+    def wait_for_link(self, timeout: float = 10.0) -> int:
+        """Returns the link's speed in Mbit/s as soon as there is one. Raises IxyError after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while not (speed := self.link_speed()):
+            if time.monotonic() > deadline:
+                raise IxyError(f"{self.address}: no link within {timeout:g} s: is the other end there and up?")
+            time.sleep(0.01)
+        return speed
+
+
+__all__ = [
+    "Batch", "Device", "RxQueue", "Statistics", "TxQueue", "alloc_batch", "free_batch", "lengths", "packets",
+    "pool_of", "register_driver", "rx_batch", "tx_batch",
+]

@@ -1,0 +1,181 @@
+"""The hot path: receive and transmit rings of the 82599 (7.1.9, 7.2.3).
+
+A ring is an array of 16-byte descriptors in memory. We write descriptors and move the tail; the device works from the
+head to the tail and writes back to each descriptor that it is done. We look only at memory: reading a register, such as
+the head, would cost a round trip over PCI Express.
+"""
+
+import numpy as np
+
+from ixy.compiled import DEBUG, compiled
+from ixy.datasheets.intel82599 import (
+    RX_DD,
+    RX_EOP,
+    RX_RXE,
+    TX_DATA,
+    TX_DD,
+    TX_DEXT,
+    TX_EOP,
+    TX_IFCS,
+    TX_PAYLEN_SHIFT,
+    TX_RS,
+    RxDescriptor,
+    TxDescriptor,
+)
+from ixy.device import pool_of, register_driver
+from ixy.memory.ordered import Word, array_at, load_acquire, lock, store_release, unlock
+from ixy.memory.pool import free_batch, free_stack, hand_over, lengths, takers
+
+RxQueue = np.dtype(
+    [
+        ("ring", "u8"),  # the descriptors
+        ("doorbell", "u8"),  # RDT
+        ("pool", "u8"),
+        ("addresses", "u8"),  # where the device finds each buffer (u8), indexed by buffer number
+        ("bufs", "u8"),  # the buffer in each slot (u4)
+        ("index", "u4"),  # the slot that the device fills next
+        ("mask", "u4"),  # slots - 1
+        ("taker", "u4"),  # who we are to the pool (IXY_DEBUG=1)
+        ("broken", "u4"),  # the last descriptor was part of a packet that is not to be delivered
+        ("damaged", "u8"),  # descriptors not delivered: bad status, or a packet over several of them
+    ],
+    align=True,
+)
+TxQueue = np.dtype(
+    [
+        ("ring", "u8"),
+        ("doorbell", "u8"),  # TDT
+        ("pool", "u8"),
+        ("addresses", "u8"),
+        ("bufs", "u8"),
+        ("index", "u4"),  # the slot that we fill next
+        ("mask", "u4"),
+        ("clean", "u4"),  # the oldest slot whose buffer has not gone back to the pool
+        ("taker", "u4"),
+    ],
+    align=True,
+)
+
+CLEAN_BATCH = 32  # buffers are given back so many at a time: one look at a descriptor instead of 32
+COMMAND = TX_EOP | TX_IFCS | TX_RS | TX_DEXT | TX_DATA
+
+# What the 64-bit `done` of a good packet looks like: done, complete, undamaged, shorter than a buffer (length is 47:32)
+GOOD_MASK = RX_DD | RX_EOP | RX_RXE | 0xF800 << 32
+GOOD = RX_DD | RX_EOP
+
+
+@compiled
+def rx_batch(queue, bufs):  # type: ignore[no-untyped-def]
+    """Takes up to len(bufs) packets off the ring and puts an empty buffer in the place of each; returns how many."""
+    ring = array_at(queue.ring, queue.mask + 1, RxDescriptor)
+    index = np.int64(queue.index)
+    if not load_acquire(ring[index], "done") & RX_DD:
+        return 0  # polling an idle ring takes no lock
+    pool = pool_of(queue)
+    lock(pool)
+    slots = array_at(queue.bufs, queue.mask + 1, np.uint32)
+    addresses = array_at(queue.addresses, pool.first + pool.count, np.uint64)
+    length = lengths(pool)
+    stack = free_stack(pool)
+    top = pool.top
+    received = 0
+    limit = min(len(bufs), top)
+    if queue.broken:
+        index = skip_broken(queue, ring, slots, addresses, index)
+    while received < limit:
+        descriptor = ring[index]
+        done = load_acquire(descriptor, "done")
+        if done & GOOD_MASK != GOOD:
+            if not done & RX_DD:
+                break
+            index = skip_broken(queue, ring, slots, addresses, index)
+            continue
+        buf = slots[index]
+        length[buf] = done >> 32
+        bufs[received] = buf
+        received += 1
+        # the packet is the caller's now: the device gets an empty buffer in its place
+        top -= 1
+        new = stack[top]
+        if DEBUG:
+            takers(pool)[new] = queue.taker
+        slots[index] = new
+        descriptor.buffer = addresses[new]
+        descriptor.header = 0  # also clears DD
+        index = (index + 1) & queue.mask
+    pool.top = top
+    unlock(pool)
+    if index != queue.index:
+        queue.index = index
+        # one behind on purpose: tail == head would mean an empty ring (7.1.9)
+        doorbell = array_at(queue.doorbell, 1, Word)[0]
+        store_release(doorbell, "value", (index - 1) & queue.mask)
+    return received
+
+
+@compiled
+def skip_broken(queue, ring, slots, addresses, index):  # type: ignore[no-untyped-def]
+    """Gives the device back what it filled with a packet that cannot be delivered; returns the next slot.
+
+    That is one with errors (delivered only with FCTRL.SBP), one longer than a buffer, or one that spans descriptors:
+    then all its parts go, up to the one with EOP, in a later call if that part is still to come.
+    """
+    while True:
+        descriptor = ring[index]
+        done = load_acquire(descriptor, "done")
+        if not done & RX_DD:
+            return index
+        descriptor.buffer = addresses[slots[index]]
+        descriptor.header = 0
+        queue.damaged += 1
+        index = (index + 1) & queue.mask
+        queue.broken = (done & RX_EOP) == 0
+        if not queue.broken:
+            return index
+
+
+@compiled
+def tx_batch(queue, bufs):  # type: ignore[no-untyped-def]
+    """Puts packets on the ring, returns how many fitted. Buffers of packets already sent go back to the pool first."""
+    reclaim(queue)
+    if len(bufs) == 0:
+        return 0
+    ring = array_at(queue.ring, queue.mask + 1, TxDescriptor)
+    slots = array_at(queue.bufs, queue.mask + 1, np.uint32)
+    pool = pool_of(queue)
+    addresses = array_at(queue.addresses, pool.first + pool.count, np.uint64)
+    length = lengths(pool)
+    index = np.int64(queue.index)
+    # a full ring keeps one slot free: tail == head would mean an empty one
+    room = min(len(bufs), (np.int64(queue.clean) - index - 1) & queue.mask)
+    for i in range(room):
+        buf = bufs[i]
+        if DEBUG:
+            hand_over(pool, buf, queue.taker)
+        size = length[buf]
+        slots[index] = buf
+        descriptor = ring[index]
+        descriptor.buffer = addresses[buf]
+        descriptor.command = COMMAND | size
+        descriptor.offload = size << TX_PAYLEN_SHIFT
+        index = (index + 1) & queue.mask
+    queue.index = index
+    store_release(array_at(queue.doorbell, 1, Word)[0], "value", index)
+    return room
+
+
+@compiled
+def reclaim(queue):  # type: ignore[no-untyped-def]
+    """Gives the pool back, in batches of 32, the buffers of packets that have been sent."""
+    ring = array_at(queue.ring, queue.mask + 1, TxDescriptor)
+    slots = array_at(queue.bufs, queue.mask + 1, np.uint32)
+    clean = np.int64(queue.clean)
+    while (np.int64(queue.index) - clean) & queue.mask >= CLEAN_BATCH:
+        if not load_acquire(ring[clean + CLEAN_BATCH - 1], "status") & TX_DD:
+            break
+        free_batch(pool_of(queue), slots[clean : clean + CLEAN_BATCH])
+        clean = (clean + CLEAN_BATCH) & queue.mask
+        queue.clean = clean
+
+
+register_driver(RxQueue, rx_batch, TxQueue, tx_batch)

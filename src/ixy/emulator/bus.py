@@ -1,0 +1,153 @@
+"""The bus between our drivers and the emulated devices in this process.
+
+All emulated devices of a process run in one thread, compiled and without the GIL. A function made with `threaded=False`
+runs only when a test calls `step`.
+"""
+
+import atexit
+import threading
+import time
+from typing import Any
+
+import numpy as np
+
+from ixy.bus.function import PciFunction
+from ixy.emulator.intel82599.datapath import BURST, run
+from ixy.emulator.intel82599.model import Intel82599
+from ixy.errors import IxyError
+from ixy.memory.dma import DmaMemory
+from ixy.memory.ordered import address_of
+from ixy.system import be_punctual
+
+SLICE = 0.005  # seconds of compiled code between two looks at what only Python can do
+FIRST_IOVA, GAP = 1 << 32, 1 << 21  # device addresses are not virtual ones: a mix-up shows at once
+
+
+class EmulatedFunction(PciFunction):
+    """An emulated device as a PCI function."""
+
+    def __init__(self, address: str, model: Intel82599, *, threaded: bool = True) -> None:
+        self.address, self.model = address, model
+        self._iovas: dict[int, int] = {}
+        self._next_iova = FIRST_IOVA
+        self._threaded = threaded
+        if threaded:
+            _runner.attach(model)
+
+    def config_read(self, offset: int, size: int) -> int:
+        """Reads configuration space."""
+        return self.model.config_read(offset, size)
+
+    def config_write(self, offset: int, size: int, value: int) -> None:
+        """Writes configuration space."""
+        self.model.config_write(offset, size, value)
+
+    def bar(self, index: int) -> "EmulatedBar":
+        """BAR 0. Raises IxyError for any other."""
+        if index != 0:
+            raise IxyError(f"{self.address} has no BAR {index}")
+        return EmulatedBar(self.model)
+
+    def dma_map(self, memory: DmaMemory) -> "np.ndarray[Any, np.dtype[np.uint64]]":
+        """Lets the device reach `memory`; returns where it finds each page."""
+        iova = self._next_iova
+        self._next_iova += memory.size + GAP
+        self.model.dma_map(iova, memory.address, memory.size)
+        self._iovas[memory.address] = iova
+        return np.arange(iova, iova + memory.size, memory.page, dtype=np.uint64)
+
+    def dma_unmap(self, memory: DmaMemory) -> None:
+        """Ends a mapping."""
+        self.model.dma_unmap(self._iovas.pop(memory.address))
+
+    def check(self) -> None:
+        """Raises IxyError after a DMA fault, and what stopped the wire."""
+        if fault := self.model.fault():
+            raise IxyError(f"{self.address}: DMA fault: {fault}")
+        if self.model.failure:
+            raise self.model.failure
+
+    @property
+    def ended(self) -> bool | None:
+        """Whether the wire has nothing more to bring."""
+        return self.model.wire.ended
+
+    def far_end(self) -> dict[str, int]:
+        """What the wire lost."""
+        return self.model.wire.drops()
+
+    def close(self) -> None:
+        """Stops the device and unplugs its wire."""
+        if self._threaded:
+            _runner.detach(self.model)
+        self.model.close()
+
+
+class EmulatedBar:
+    """The model's registers. Doorbells are its own storage, which the data path reads."""
+
+    def __init__(self, model: Intel82599) -> None:
+        self.read32, self.write32 = model.read, model.write
+        self._base = model.registers_address
+
+    def doorbell(self, offset: int) -> int:
+        """The address of a hot register."""
+        return self._base + offset
+
+
+class Runner:
+    """The thread that runs the emulated devices of this process."""
+
+    def __init__(self) -> None:
+        self._models: list[Intel82599] = []
+        self._change = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._wanted: list[Intel82599] = []  # the thread copies it to _models: then it is in force
+
+    def attach(self, model: Intel82599) -> None:
+        """Runs a device from now on."""
+        with self._change:
+            self._wanted = [*self._wanted, model]
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._loop, name="ixy-emulator", daemon=True)
+                self._thread.start()
+            self._change.notify_all()
+
+    def detach(self, model: Intel82599) -> None:
+        """Stops running a device; returns when nothing of it is in use any more."""
+        with self._change:
+            self._wanted = [other for other in self._wanted if other is not model]
+            self._change.notify_all()
+            self._change.wait_for(lambda: model not in self._models or self._thread is None)
+
+    def stop(self) -> None:
+        """Ends the thread: at exit compiled code must not run on memory that Python takes back."""
+        with self._change:
+            self._wanted = []
+            self._change.notify_all()
+            self._change.wait_for(lambda: not self._models, timeout=1.0)
+
+    def _loop(self) -> None:
+        be_punctual()
+        while self._next_models():
+            ports = np.array([address_of(model.port) for model in self._models], np.uint64)
+            run(ports, time.monotonic_ns() + int(SLICE * 1e9), BURST)
+            for model in self._models:
+                model.service()
+
+    def _next_models(self) -> bool:
+        """Takes over what is wanted; returns whether the thread goes on."""
+        with self._change:
+            if self._models is not self._wanted:
+                self._models = self._wanted
+                self._change.notify_all()
+            if not self._models:
+                self._change.wait_for(lambda: self._wanted, timeout=1.0)
+                self._models = self._wanted
+            if not self._models:
+                self._thread = None
+            return bool(self._models)
+
+
+_runner = Runner()
+atexit.register(_runner.stop)

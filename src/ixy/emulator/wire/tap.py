@@ -1,0 +1,109 @@
+"""`tap:IF`: the other end is the Linux TAP interface IF, made (or joined) when it is plugged in."""
+
+import errno
+import fcntl
+import os
+import socket
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from ixy.compiled import compiled
+from ixy.emulator.wire.base import TAP, Wire
+from ixy.emulator.wire.frames import LONGEST, SHORTEST, commit, drop, peek, reserve, rewind
+from ixy.errors import IxyError
+from ixy.memory.ordered import array_at
+from ixy.system import read_file, write_file
+
+TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000  # linux/if_tun.h
+BURST = 64  # system calls per round and direction
+EAGAIN, EBADFD = errno.EAGAIN, errno.EBADFD
+
+TapState = np.dtype([("file", "i8"), ("failure", "i8")])
+
+
+class Tap(Wire):
+    """A TAP interface. Raises IxyError without the right to make one, or if it is in use."""
+
+    def __init__(self, interface: str) -> None:
+        if not 0 < len(interface.encode()) < 16 or "/" in interface:
+            raise IxyError(f"a TAP interface named {interface!r}: give it a name of 1 to 15 characters")
+        self.interface = interface
+        self.file = _open_tap(interface)
+        state = np.zeros(1, TapState)
+        state[0]["file"] = self.file
+        super().__init__(TAP, patient=True, state=state)
+
+    @property
+    def link(self) -> bool:
+        """Down once the interface is gone."""
+        return self.state is not None and int(self.state[0]["failure"]) == 0
+
+    def close(self) -> None:
+        """Removes the interface, unless it was made to stay (`ip tuntap add`)."""
+        os.close(self.file)
+        super().close()
+
+
+def _open_tap(interface: str) -> int:
+    mend = f"run as root, or: sudo ip tuntap add {interface} mode tap user $USER"
+    try:
+        file = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise IxyError(f"no TAP interfaces here (/dev/net/tun: {error.strerror}): {mend}") from None
+    try:
+        request = struct.pack("16sH22x", interface.encode(), IFF_TAP | IFF_NO_PI)
+        fcntl.ioctl(file, TUNSETIFF, request)
+    except OSError as error:
+        os.close(file)
+        if error.errno == errno.EBUSY:
+            raise IxyError(f"TAP interface {interface} is already open: choose another name") from None
+        if error.errno == errno.EINVAL:
+            raise IxyError(f"{interface} is no TAP interface: choose another name") from None
+        raise IxyError(f"TAP interface {interface}: {error.strerror}: {mend}") from None
+    _set_up(interface)
+    return file
+
+
+def _set_up(interface: str) -> None:
+    """Switches the interface on, as plugging a cable in would; without the right to, its owner must."""
+    SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1  # linux/sockios.h, linux/if.h
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        request = struct.pack("16sH22x", interface.encode(), 0)
+        flags = struct.unpack_from("16xH", fcntl.ioctl(control, SIOCGIFFLAGS, request))[0]
+        request = struct.pack("16sH22x", interface.encode(), flags | IFF_UP)
+        try:
+            fcntl.ioctl(control, SIOCSIFFLAGS, request)
+        except OSError:
+            pass
+
+
+@compiled
+def pump_tap(wire):  # type: ignore[no-untyped-def]
+    """Reads and writes frames until there are no more, or for a burst."""
+    state = array_at(wire.state, 1, TapState)[0]
+    rewind(wire.rx)
+    for _ in range(BURST):
+        target = reserve(wire.rx, LONGEST)
+        if target == 0:
+            break
+        count = np.int64(read_file(state.file, target, LONGEST))
+        if count <= 0:
+            if count == -EBADFD:
+                state.failure = count  # the interface has been removed
+            break
+        if count < SHORTEST:
+            array_at(target + np.uint64(count), SHORTEST - count, np.uint8)[:] = 0
+            count = np.int64(SHORTEST)
+        commit(wire.rx, count)
+    for _ in range(BURST):
+        frame, length = peek(wire.tx)
+        if length == 0:
+            break
+        written = write_file(state.file, frame, length)
+        if written == -EAGAIN:
+            break
+        if written < 0:
+            wire.lost += 1
+        drop(wire.tx, length)

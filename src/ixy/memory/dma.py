@@ -1,0 +1,62 @@
+"""Memory that a device may read and write by itself (direct memory access)."""
+
+import ctypes
+import mmap
+import os
+
+from ixy.errors import IxyError
+
+HUGE_PAGE = 2 * 1024 * 1024
+_MFD_HUGETLB = 4  # memfd_create(2)
+
+
+class DmaMemory:
+    """Zeroed shared memory without a name in the file system, mapped into this process.
+
+    `address` is where it starts here, `size` its bytes, `file` its descriptor (to share it with another process).
+    A device knows it by other addresses: those come from the bus that maps it (`PciFunction.dma_map`). `page` bytes
+    from a multiple of `page` on are contiguous for every device: a huge page where real hardware wants physical
+    addresses, all of the memory where the bus translates.
+
+    Raises IxyError when there are not enough huge pages.
+    """
+
+    def __init__(self, size: int, *, huge: bool = False) -> None:
+        unit = HUGE_PAGE if huge else mmap.PAGESIZE
+        self.size = -(-size // unit) * unit
+        self.page = HUGE_PAGE if huge else self.size
+        self.file = os.memfd_create("ixy", os.MFD_CLOEXEC | (_MFD_HUGETLB if huge else 0))
+        try:
+            os.ftruncate(self.file, self.size)
+            self._map = mmap.mmap(self.file, self.size)
+        except OSError as error:
+            os.close(self.file)
+            pages = self.size // HUGE_PAGE
+            mend = f"run: echo {pages} > /proc/sys/vm/nr_hugepages" if huge else "free some memory"
+            raise IxyError(f"no {self.size >> 10} KiB of DMA memory ({error}): {mend}") from None
+        self._anchor = ctypes.c_char.from_buffer(self._map)
+        self.address = ctypes.addressof(self._anchor)
+        self._used = 0
+
+    def take(self, size: int, align: int = 128) -> int:
+        """Hands out `size` bytes, never to be returned; gives their offset. Raises IxyError if none are left."""
+        offset = -(-self._used // align) * align
+        if offset + size > self.size:
+            raise IxyError(f"DMA memory of {self.size} bytes has no {size} left")
+        self._used = offset + size
+        return offset
+
+    def view(self, offset: int, size: int) -> memoryview:
+        """A writable window on the memory."""
+        return memoryview(self._map)[offset : offset + size]
+
+    def close(self) -> None:
+        """Gives the memory back, or leaves that to the last view of it."""
+        if self.file >= 0:
+            os.close(self.file)
+            self.file = -1
+            del self._anchor
+            try:
+                self._map.close()
+            except BufferError:
+                pass  # somebody still holds a view: unmapping it under their feet would be a crash

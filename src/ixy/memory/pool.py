@@ -1,0 +1,243 @@
+"""Packet buffers.
+
+A buffer is a number. Its bytes are `packets(pool)[number].bytes`, its packet's length is `lengths(pool)[number]`; where
+a device finds it stands in a table per device. Nothing about a packet stands in packet memory itself: a driver that
+only moves packets never touches their cache lines, and that is most of what makes it fast.
+
+Buffers lie 2112 bytes apart, 33 cache lines, an odd number: packet starts visit all cache sets in turn. (At 2048 they
+would all compete for two of 64.) The 64 bytes before the packet are headroom: virtio puts its header there.
+
+Numbers are unique in the process, so a buffer given to the wrong pool can be told. Any thread may take and free
+buffers: a spin lock is held once per batch.
+"""
+
+import itertools
+import os
+import sys
+from typing import Any
+
+import numpy as np
+
+from ixy.compiled import DEBUG, compiled
+from ixy.errors import IxyError
+from ixy.memory.dma import DmaMemory
+from ixy.memory.ordered import address_of, array_at, lock, records, unlock
+
+HEADROOM = 64
+BUF_SIZE = 2048
+STRIDE = HEADROOM + BUF_SIZE
+DEFAULT_BUFS = 16384  # untouched buffers cost no memory
+
+Pool = np.dtype(
+    [
+        ("packets", "u8"),  # where the buffer with the number 0 would be
+        ("lengths", "u8"),  # likewise: packet length of each buffer (u4)
+        ("takers", "u8"),  # likewise, IXY_DEBUG=1: who has each buffer (u4), 0 if it is free
+        ("stack", "u8"),  # the numbers of the free buffers (u4); the last one freed is the first taken: its
+        ("top", "u4"),  # lines are still in the cache
+        ("lock", "u4"),
+        ("first", "u4"),  # the buffers are numbered first ... first + count - 1
+        ("count", "u4"),
+    ],
+    align=True,
+)
+PacketBuffer = np.dtype([("headroom", "u1", HEADROOM), ("bytes", "u1", BUF_SIZE)])
+
+
+class BufferMisuse(IxyError):
+    """A double free, a foreign buffer, a send of a buffer that is free, a leak. Found with IXY_DEBUG=1."""
+
+    def __init__(self, what: str, buf: int, taker: int) -> None:
+        where = _TAKERS[taker] if taker < len(_TAKERS) else "a buffer of another pool"
+        super().__init__(f"{what}: buffer {buf}, {where}")
+
+
+_TAKERS = ["free", "taken by compiled code"]  # an index is what the pool's takers hold
+_TAKER_INDEX: dict[str, int] = {}
+_BLOCK = 2**20  # each pool's numbers are a block of so many
+_blocks = itertools.cycle(range(1, 2**32 // _BLOCK - 1))
+
+
+def taker(name: str) -> int:
+    """The number under which `name` is remembered as a taker of buffers."""
+    if name not in _TAKER_INDEX:
+        _TAKER_INDEX[name] = len(_TAKERS)
+        _TAKERS.append(f"taken by {name}")
+    return _TAKER_INDEX[name]
+
+
+def call_site() -> int:
+    """The taker number of the Python line outside this package that asked for a buffer (1 if not debugging)."""
+    if not DEBUG:
+        return 1
+    package = os.path.dirname(os.path.dirname(__file__)) + os.sep
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_code.co_filename.startswith(package):
+        frame = frame.f_back
+    return taker(f"{frame.f_code.co_filename}:{frame.f_lineno}")
+
+
+@compiled
+def packets(pool):  # type: ignore[no-untyped-def]
+    """The packet memory, indexed by buffer number: `packets(pool)[buf].bytes[i]`."""
+    return array_at(pool.packets, pool.first + pool.count, PacketBuffer)
+
+
+@compiled
+def lengths(pool):  # type: ignore[no-untyped-def]
+    """The packets' lengths in bytes, indexed by buffer number."""
+    return array_at(pool.lengths, pool.first + pool.count, np.uint32)
+
+
+@compiled
+def takers(pool):  # type: ignore[no-untyped-def]
+    """Who has each buffer, indexed by buffer number (IXY_DEBUG=1)."""
+    return array_at(pool.takers, pool.first + pool.count, np.uint32)
+
+
+@compiled
+def free_stack(pool):  # type: ignore[no-untyped-def]
+    """The free buffers: the first `top` entries."""
+    return array_at(pool.stack, pool.count, np.uint32)
+
+
+@compiled
+def alloc_batch(pool, bufs, who=1):  # type: ignore[no-untyped-def]
+    """Fills `bufs` (u4) with free buffers as far as there are any; returns how many."""
+    lock(pool)
+    count = min(len(bufs), pool.top)
+    stack = free_stack(pool)
+    top = pool.top - count
+    for i in range(count):
+        bufs[i] = stack[top + i]
+        if DEBUG:
+            takers(pool)[bufs[i]] = who
+    pool.top = top
+    unlock(pool)
+    return count
+
+
+@compiled
+def free_batch(pool, bufs):  # type: ignore[no-untyped-def]
+    """Gives buffers back. With IXY_DEBUG=1 raises BufferMisuse for a double free or a foreign buffer."""
+    lock(pool)
+    top = pool.top
+    stack = free_stack(pool)
+    if top + len(bufs) > pool.count:
+        unlock(pool)
+        raise BufferMisuse("more buffers freed than the pool has", bufs[0], 0)
+    for buf in bufs:
+        if DEBUG:
+            check(pool, buf, "freed twice")
+            takers(pool)[buf] = 0
+        stack[top] = buf
+        top += 1
+    pool.top = top
+    unlock(pool)
+
+
+@compiled
+def check(pool, buf, what):  # type: ignore[no-untyped-def]
+    """Raises BufferMisuse, with the pool's lock released, unless `buf` is the pool's own and taken."""
+    if buf < pool.first or buf >= pool.first + pool.count:
+        unlock(pool)
+        raise BufferMisuse("foreign buffer", buf, 0xFFFFFFFF)
+    if takers(pool)[buf] == 0:
+        unlock(pool)
+        raise BufferMisuse(what, buf, 0)
+
+
+@compiled
+def hand_over(pool, buf, who):  # type: ignore[no-untyped-def]
+    """IXY_DEBUG=1: `who` takes a buffer to send it. Raises BufferMisuse if it is free, foreign or being sent."""
+    lock(pool)
+    check(pool, buf, "sent after it was freed")
+    before = takers(pool)[buf]
+    takers(pool)[buf] = who
+    unlock(pool)
+    if before == who:
+        raise BufferMisuse("sent twice", buf, who)
+
+
+# A Python call into compiled code takes an array of records, not a record: these cross that border.
+
+
+@compiled
+def _alloc(pool, bufs, who):  # type: ignore[no-untyped-def]
+    return alloc_batch(pool[0], bufs, who)
+
+
+@compiled
+def _free(pool, bufs):  # type: ignore[no-untyped-def]
+    free_batch(pool[0], bufs)
+
+
+class Mempool:
+    """A pool of `count` packet buffers of 2048 bytes.
+
+    `record[0]` is what compiled code takes as `pool`. A pool may serve several devices (each maps `memory`), so that a
+    packet received from one can be sent by another without a copy.
+    """
+
+    def __init__(self, count: int = DEFAULT_BUFS, *, huge: bool = False) -> None:
+        if not 1 <= count <= _BLOCK:
+            raise IxyError(f"a pool of {count} buffers: give it 1 to {_BLOCK}")
+        self.memory = DmaMemory(count * STRIDE, huge=huge)
+        self.first = next(_blocks) * _BLOCK
+        self._lengths = np.zeros(count, np.uint32)
+        self._takers = np.zeros(count, np.uint32)
+        offsets = np.arange(count, dtype=np.uint64) * STRIDE
+        page = self.memory.page
+        whole = offsets // page == (offsets + STRIDE - 1) // page  # a buffer across two pages is never used
+        self._stack = np.flip(self.first + np.flatnonzero(whole)).astype(np.uint32)
+        self.count = len(self._stack)
+        self._stack = np.concatenate([self._stack, np.zeros(count - self.count, np.uint32)])
+        self.record = records(1, Pool)
+        pool = self.record[0]
+        pool["packets"] = self.memory.address - self.first * STRIDE
+        pool["lengths"] = address_of(self._lengths) - self.first * 4
+        pool["takers"] = address_of(self._takers) - self.first * 4
+        pool["stack"] = address_of(self._stack)
+        pool["first"], pool["count"], pool["top"] = self.first, count, self.count
+
+    @property
+    def available(self) -> int:
+        """How many buffers are free now."""
+        return int(self.record[0]["top"])
+
+    def take(self, count: int, who: int | None = None) -> np.ndarray[Any, Any]:
+        """Up to `count` free buffers (u4). `who` is their taker's number, by default the calling Python line."""
+        bufs = np.zeros(count, np.uint32)
+        return bufs[: _alloc(self.record, bufs, call_site() if who is None else int(who))]
+
+    def give(self, bufs: np.ndarray[Any, Any]) -> None:
+        """Takes buffers (u4) back. With IXY_DEBUG=1 raises BufferMisuse for a double free or a foreign buffer."""
+        _free(self.record, np.ascontiguousarray(bufs))
+
+    def device_addresses(self, pages: np.ndarray[Any, np.dtype[np.uint64]]) -> Any:
+        """Where a device finds each buffer's packet, given where it finds each page of `memory`. u8[count]."""
+        offsets = np.arange(len(self._lengths), dtype=np.uint64) * STRIDE + HEADROOM
+        page = np.uint64(self.memory.page)
+        return pages[offsets // page] + offsets % page
+
+    def view(self, buf: int) -> memoryview:
+        """The packet in a buffer, writable, without a copy."""
+        index = int(buf) - self.first
+        return self.memory.view(index * STRIDE + HEADROOM, int(self._lengths[index]))
+
+    def fill(self, buf: int, frame: bytes | memoryview) -> None:
+        """Copies a frame of at most 2048 bytes into a buffer."""
+        index = int(buf) - self.first
+        self._lengths[index] = len(frame)
+        self.view(buf)[:] = frame
+
+    def close(self) -> None:
+        """Releases the memory. With IXY_DEBUG=1 raises BufferMisuse if a buffer was not given back."""
+        self.memory.close()
+        missing = self.count - self.available
+        if DEBUG and missing:
+            first = int(np.flatnonzero(self._takers)[0])
+            raise BufferMisuse(
+                f"{missing} leaked at close, the first", self.first + first, int(self._takers[first])
+            )
+
