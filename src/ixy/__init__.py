@@ -1,1 +1,46 @@
-"""User-space network drivers, written in Python."""
+"""ixy for Python: user-space network drivers that a student can read in an afternoon and that run at C speed.
+
+    import ixy
+
+    with ixy.open("emu:loopback") as device:
+        device.tx[0].send([b"..."])
+        with device.rx[0].receive(32) as batch:
+            for packet in batch:
+                print(bytes(packet))
+
+Packet loops that run at full speed are functions under `@ixy.compiled` that call `rx_batch`, `tx_batch` and the pool's
+words; see `ixy.device` and, as an example, `ixy/apps/forward.py`.
+"""
+
+from importlib import import_module
+from typing import Any
+
+# Name here: where it lives. Loaded when first used, so that `import ixy` and `ixy --help` are quick.
+_HOMES = {
+    "open": ("ixy.address", "open_device"),
+    "compiled": ("ixy.compiled", "compiled"),
+    "IxyError": ("ixy.errors", "IxyError"),
+    "Mempool": ("ixy.memory.pool", "Mempool"),
+    "BufferMisuse": ("ixy.memory.pool", "BufferMisuse"),
+} | {
+    name: ("ixy.device", name)
+    for name in (
+        "Batch", "Device", "RxQueue", "Statistics", "TxQueue", "alloc_batch", "free_batch",
+        "lengths", "packet_address", "packets", "pool_of", "rx_batch", "tx_batch",
+    )
+}  # fmt: skip
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ixy' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    value = getattr(import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

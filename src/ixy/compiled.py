@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,14 +33,53 @@ def compiled(function: F) -> F:
     Write your own packet loops as module-level functions under this decorator. One without a source file (typed
     into a prompt or a notebook), or without a directory to cache in, is compiled anew by each process.
     """
-    cached = os.path.exists(function.__code__.co_filename) and _cache_directory() is not None
+    return _cached(function, numba.njit, nogil=True)  # type: ignore[no-any-return]
+
+
+@cache
+def entry_point(function: Callable[[int], None]) -> int:
+    """The address of a function of one u8 as machine code, for `call`. It is compiled when it is first asked for."""
+    if not JIT:
+        _interpreted.append(function)
+        return len(_interpreted)
+    _entry_points.append(_cached(function, numba.cfunc, sig="void(u8)"))
+    return int(_entry_points[-1].address)
+
+
+_entry_points: list[Any] = []  # their code lives as long as they do
+_interpreted: list[Callable[[int], None]] = []
+
+
+def _cached(function: Callable[..., Any], decorator: Any, **options: Any) -> Any:
     before = numba.config.CACHE_DIR
+    cached = os.path.exists(function.__code__.co_filename) and _cache_directory() is not None
     try:
         if cached:
             numba.config.CACHE_DIR = _cache_directory()  # read by Numba while it decorates
-        return numba.njit(cache=cached, nogil=True)(function)  # type: ignore[no-any-return]
+        return decorator(**options, cache=cached)(function)
     finally:
         numba.config.CACHE_DIR = before
+
+
+def in_machine_code(native: Any) -> Callable[[F], F]:
+    """Replaces a function in compiled code: by `native`, unless NUMBA_DISABLE_JIT=1 runs its plain Python body."""
+    return lambda function: native if JIT else function
+
+
+@intrinsic
+def _call(typingctx: Any, address: Any, argument: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1]])
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64), codegen
+
+
+@in_machine_code(_call)
+def call(address: Any, argument: Any) -> None:
+    """Calls what `entry_point` gave the address of."""
+    _interpreted[int(address) - 1](argument)
 
 
 @cache

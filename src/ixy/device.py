@@ -31,7 +31,16 @@ from numba.extending import overload
 from ixy.compiled import compiled
 from ixy.errors import IxyError
 from ixy.memory.ordered import array_at
-from ixy.memory.pool import BUF_SIZE, Mempool, Pool, alloc_batch, free_batch, lengths, packets
+from ixy.memory.pool import (
+    BUF_SIZE,
+    Mempool,
+    Pool,
+    alloc_batch,
+    free_batch,
+    lengths,
+    packet_address,
+    packets,
+)
 
 SHORTEST = 14  # bytes: an Ethernet header; the device pads to 60
 Record = np.ndarray[Any, Any]  # one element: what compiled functions take
@@ -41,7 +50,7 @@ _TX_BATCH: dict[np.dtype[Any], Callable[..., int]] = {}
 
 
 def register_driver(
-    rx: np.dtype[Any], rx_function: Callable[..., int], tx: np.dtype[Any], tx_function: Callable[..., int]
+    rx: np.dtype[Any], rx_function: Callable[..., int], tx: np.dtype[Any], tx_function: Callable[..., int]  # fmt: skip
 ) -> None:
     """Makes `rx_batch` and `tx_batch` of queues of these record types call a driver's compiled functions."""
     _RX_BATCH[rx] = rx_function
@@ -65,33 +74,33 @@ def tx_batch(queue: Any, bufs: Any) -> int:
 
 
 @overload(rx_batch)
-def _(queue, bufs):  # type: ignore[no-untyped-def]
-    driver = {from_dtype(dtype): function for dtype, function in _RX_BATCH.items()}[queue]
+def _(queue, bufs):  # type: ignore[no-untyped-def]  # fmt: skip
+    driver = {from_dtype(dtype): function for dtype, function in _RX_BATCH.items()}[queue]  # fmt: skip
     return lambda queue, bufs: driver(queue, bufs)
 
 
 @overload(tx_batch)
-def _(queue, bufs):  # type: ignore[no-untyped-def]
-    driver = {from_dtype(dtype): function for dtype, function in _TX_BATCH.items()}[queue]
+def _(queue, bufs):  # type: ignore[no-untyped-def]  # fmt: skip
+    driver = {from_dtype(dtype): function for dtype, function in _TX_BATCH.items()}[queue]  # fmt: skip
     return lambda queue, bufs: driver(queue, bufs)
 
 
 @compiled
-def pool_of(queue):  # type: ignore[no-untyped-def]
+def pool_of(queue):  # type: ignore[no-untyped-def]  # fmt: skip
     """The pool that a queue takes its buffers from and gives them back to."""
-    return array_at(queue.pool, 1, Pool)[0]
+    return array_at(queue.pool, 1, Pool)[0]  # fmt: skip
 
 
 # A Python call into compiled code takes an array of records, not a record: these cross that border.
 
 
 @compiled
-def _receive(queue, bufs):  # type: ignore[no-untyped-def]
+def _receive(queue, bufs):  # type: ignore[no-untyped-def]  # fmt: skip
     return rx_batch(queue[0], bufs)
 
 
 @compiled
-def _send(queue, bufs):  # type: ignore[no-untyped-def]
+def _send(queue, bufs):  # type: ignore[no-untyped-def]  # fmt: skip
     return tx_batch(queue[0], bufs)
 
 
@@ -100,7 +109,7 @@ class Batch:
 
     def __init__(self, pool: Mempool, bufs: np.ndarray[Any, Any]) -> None:
         self.pool, self.bufs = pool, bufs
-        self._views: list[memoryview] = []
+        self._views: list[memoryview] = []  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.bufs)
@@ -108,7 +117,7 @@ class Batch:
     def __iter__(self) -> Iterator[memoryview]:
         for buf in self.bufs:
             self._views.append(self.pool.view(buf))
-            yield self._views[-1]
+            yield self._views[-1]  # fmt: skip
 
     def __enter__(self) -> Self:
         return self
@@ -125,7 +134,7 @@ class Batch:
         for view in self._views:
             view.release()
         self._views.clear()
-        given, self.bufs = self.bufs[:count], self.bufs[count:]
+        given, self.bufs = self.bufs[:count], self.bufs[count:]  # fmt: skip
         return given
 
 
@@ -190,8 +199,8 @@ class Device(ABC):
 
     address: str
     mac: bytes  # 6 bytes; set it with `set_mac`
-    rx: list[RxQueue]
-    tx: list[TxQueue]
+    rx: list[RxQueue]  # fmt: skip
+    tx: list[TxQueue]  # fmt: skip
 
     def __enter__(self) -> Self:
         return self
@@ -245,6 +254,6 @@ class Device(ABC):
 
 
 __all__ = [
-    "Batch", "Device", "RxQueue", "Statistics", "TxQueue", "alloc_batch", "free_batch", "lengths", "packets",
-    "pool_of", "register_driver", "rx_batch", "tx_batch",
-]
+    "Batch", "Device", "RxQueue", "Statistics", "TxQueue", "alloc_batch", "free_batch", "lengths",
+    "packet_address", "packets", "pool_of", "register_driver", "rx_batch", "tx_batch",
+]  # fmt: skip

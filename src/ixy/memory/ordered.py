@@ -1,8 +1,8 @@
 """Memory shared with a device or with another thread, seen through records.
 
 The compiler and the processor may reorder, merge or drop plain loads and stores. A descriptor's DONE bit, a doorbell
-and a ring's indices must be accessed once each and in order: the functions here do that. Compiled, they are atomic
-LLVM loads and stores (plain `mov` on x86); with NUMBA_DISABLE_JIT=1 their plain Python bodies run.
+and a ring's indices must be accessed once each and in order: the functions here do that. In compiled code they are
+atomic LLVM loads and stores (plain `mov` on x86); with NUMBA_DISABLE_JIT=1 their plain Python bodies run.
 
 A field is named by a literal: `load_acquire(descriptor, "status")`.
 """
@@ -12,80 +12,16 @@ import threading
 from typing import Any
 
 import numpy as np
-from numba import carray, types
+from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
+from numba.np import arrayobj
 
-from ixy.compiled import JIT, compiled
-from ixy.system import as_pointer, give_way
+from ixy.compiled import JIT, compiled, in_machine_code
+from ixy.system import give_way
 
 Word = np.dtype([("value", "u4")])  # a register of a device: one aligned 32-bit word
 _interpreted = threading.Lock()  # what an atomic instruction is to compiled code
-
-
-def load_acquire(record: Any, field: str) -> Any:
-    """Reads a field; nothing after this line is done before it."""
-    return record[field]
-
-
-def store_release(record: Any, field: str, value: int) -> None:
-    """Writes a field; everything before this line is done before it."""
-    record[field] = value
-
-
-def exchange(record: Any, field: str, value: int) -> Any:
-    """Writes a field and returns what it held, in one step that no other thread can divide."""
-    with _interpreted:
-        old = record[field]
-        record[field] = value
-        return old
-
-
-def fetch_add(record: Any, field: str, value: int) -> Any:
-    """Adds to a field and returns what it held before, in one step that no other thread can divide."""
-    with _interpreted:
-        old = record[field]
-        record[field] = int(old) + value
-        return old
-
-
-@compiled
-def lock(record):  # type: ignore[no-untyped-def]
-    """Takes the spin lock in a record's field `lock`. Such locks are held for microseconds, so whoever waits tries on."""
-    while exchange(record, "lock", 1):
-        give_way()
-
-
-@compiled
-def unlock(record):  # type: ignore[no-untyped-def]
-    """Lets the next thread in."""
-    store_release(record, "lock", 0)
-
-
-def array_at(address: Any, count: Any, dtype: Any) -> Any:
-    """The memory at an address, as an array of `count` items of `dtype`. Nothing checks that it is mapped."""
-    dtype = np.dtype(dtype)
-    raw = (ctypes.c_char * (int(count) * dtype.itemsize)).from_address(int(address))
-    return np.frombuffer(raw, dtype).view(np.recarray if dtype.names else np.ndarray)
-
-
-def copy_bytes(target: Any, source: Any, size: Any) -> None:
-    """Copies `size` bytes between two addresses that do not overlap."""
-    ctypes.memmove(int(target), int(source), int(size))
-
-
-def records(count: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    """Zeroed records that compiled functions and, with the JIT off, plain Python can take.
-
-    A plain struct array crosses into compiled code in 0.2 us, a recarray in 2.4 us; only the latter knows `.field`.
-    """
-    plain = np.zeros(count, dtype)
-    return plain if JIT else plain.view(np.recarray)
-
-
-def address_of(array: np.ndarray[Any, Any]) -> int:
-    """Where an array's first byte is. Keep the array alive as long as the address is used."""
-    return int(array.ctypes.data)
 
 
 def _member(context: Any, builder: Any, struct: Any, field: Any, pointer: Any) -> tuple[Any, Any]:
@@ -128,8 +64,25 @@ def _atomic(operation: str) -> Any:
     return read_modify_write
 
 
-_exchange = _atomic("xchg")
-_fetch_add = _atomic("add")
+@intrinsic
+def _array_at(typingctx: Any, address: Any, count: Any, dtype: Any) -> Any:
+    kind = types.Array(dtype.dtype, 1, "C")
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(kind)(context, builder)
+        size = context.get_abi_sizeof(context.get_data_type(dtype.dtype))
+        step = context.get_constant(types.intp, size)
+        arrayobj.populate_array(
+            array,
+            data=builder.inttoptr(args[0], array.data.type),
+            shape=cgutils.pack_array(builder, [args[1]]),
+            strides=cgutils.pack_array(builder, [step]),
+            itemsize=step,
+            meminfo=None,
+        )
+        return array._getvalue()
+
+    return kind(types.uint64, types.int64, dtype), codegen
 
 
 @intrinsic
@@ -142,31 +95,72 @@ def _copy_bytes(typingctx: Any, target: Any, source: Any, size: Any) -> Any:
     return types.void(types.uint64, types.uint64, types.int64), codegen
 
 
-@overload(load_acquire, prefer_literal=True)
-def _(record, field):  # type: ignore[no-untyped-def]
-    return lambda record, field: _load_acquire(record, field)
+@in_machine_code(_load_acquire)
+def load_acquire(record: Any, field: str) -> Any:
+    """Reads a field; nothing after this line is done before it."""
+    return record[field]
 
 
-@overload(store_release, prefer_literal=True)
-def _(record, field, value):  # type: ignore[no-untyped-def]
-    return lambda record, field, value: _store_release(record, field, value)
+@in_machine_code(_store_release)
+def store_release(record: Any, field: str, value: int) -> None:
+    """Writes a field; everything before this line is done before it."""
+    record[field] = value
 
 
-@overload(exchange, prefer_literal=True)
-def _(record, field, value):  # type: ignore[no-untyped-def]
-    return lambda record, field, value: _exchange(record, field, value)
+@in_machine_code(_atomic("xchg"))
+def exchange(record: Any, field: str, value: int) -> Any:
+    """Writes a field and returns what it held, in one step that no other thread can divide."""
+    with _interpreted:
+        old = record[field]
+        record[field] = value
+        return old
 
 
-@overload(fetch_add, prefer_literal=True)
-def _(record, field, value):  # type: ignore[no-untyped-def]
-    return lambda record, field, value: _fetch_add(record, field, value)
+@in_machine_code(_atomic("add"))
+def fetch_add(record: Any, field: str, value: int) -> Any:
+    """Adds to a field and returns what it held before, in one step that no other thread can divide."""
+    with _interpreted:
+        old = record[field]
+        record[field] = int(old) + value
+        return old
 
 
-@overload(array_at)
-def _(address, count, dtype):  # type: ignore[no-untyped-def]
-    return lambda address, count, dtype: carray(as_pointer(address), (count,), dtype)
+@in_machine_code(_array_at)
+def array_at(address: Any, count: Any, dtype: Any) -> Any:
+    """The memory at an address, as an array of `count` items of `dtype`. Nothing checks that it is mapped."""
+    dtype = np.dtype(dtype)
+    raw = (ctypes.c_char * (int(count) * dtype.itemsize)).from_address(int(address))
+    return np.frombuffer(raw, dtype).view(np.recarray if dtype.names else np.ndarray)
 
 
-@overload(copy_bytes)
-def _(target, source, size):  # type: ignore[no-untyped-def]
-    return lambda target, source, size: _copy_bytes(target, source, size)
+@in_machine_code(_copy_bytes)
+def copy_bytes(target: Any, source: Any, size: Any) -> None:
+    """Copies `size` bytes between two addresses that do not overlap."""
+    ctypes.memmove(int(target), int(source), int(size))
+
+
+@compiled
+def lock(record):  # type: ignore[no-untyped-def]
+    """Takes the spin lock in a record's field `lock`. Such locks are held for microseconds, so whoever waits tries on."""
+    while exchange(record, "lock", 1):
+        give_way()
+
+
+@compiled
+def unlock(record):  # type: ignore[no-untyped-def]
+    """Lets the next thread in."""
+    store_release(record, "lock", 0)
+
+
+def records(count: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Zeroed records that compiled functions and, with the JIT off, plain Python can take.
+
+    A plain struct array crosses into compiled code in 0.2 us, a recarray in 2.4 us; only the latter knows `.field`.
+    """
+    plain = np.zeros(count, dtype)
+    return plain if JIT else plain.view(np.recarray)
+
+
+def address_of(array: np.ndarray[Any, Any]) -> int:
+    """Where an array's first byte is. Keep the array alive as long as the address is used."""
+    return int(array.ctypes.data)

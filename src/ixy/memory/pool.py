@@ -84,6 +84,12 @@ def packets(pool):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def packet_address(pool, buf):  # type: ignore[no-untyped-def]
+    """Where a buffer's packet begins."""
+    return pool.packets + np.uint64(buf) * np.uint64(STRIDE) + np.uint64(HEADROOM)
+
+
+@compiled
 def lengths(pool):  # type: ignore[no-untyped-def]
     """The packets' lengths in bytes, indexed by buffer number."""
     return array_at(pool.lengths, pool.first + pool.count, np.uint32)

@@ -7,7 +7,7 @@ recorded as an IOMMU would, and stops the queue.
 
 import numpy as np
 
-from ixy.compiled import compiled
+from ixy.compiled import call, compiled
 from ixy.datasheets.intel82599 import (
     QUEUES,
     RX_DD,
@@ -26,7 +26,6 @@ from ixy.datasheets.intel82599 import (
 from ixy.emulator.intel82599.classify import classify
 from ixy.emulator.wire.base import WireRecord
 from ixy.emulator.wire.frames import LONGEST, SHORTEST, commit, drop, is_full, peek, reserve
-from ixy.emulator.wire.pump import pump
 from ixy.memory.ordered import Word, array_at, copy_bytes, load_acquire, lock, store_release, unlock
 from ixy.system import back_off, now
 
@@ -114,7 +113,7 @@ def step(port, burst):  # type: ignore[no-untyped-def]
     if port.link and port.transmitting and port.master:
         for i in range(port.tx_active):
             handled += transmit(port, wire, port.tx[port.tx_queues[i]], burst)
-    pump(wire)
+    call(wire.pump, port.wire)
     if port.receiving and port.master:
         handled += receive(port, wire, burst)
     unlock(port)

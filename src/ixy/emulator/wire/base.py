@@ -1,9 +1,11 @@
 """What every wire is: a ring of frames each way, and who moves frames between them and the world."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from ixy.compiled import entry_point
 from ixy.emulator.wire.frames import RING_BYTES
 from ixy.memory.dma import DmaMemory
 from ixy.memory.ordered import address_of, records
@@ -12,15 +14,18 @@ WireRecord = np.dtype(
     [
         ("rx", "u8"),  # the frame ring to the port
         ("tx", "u8"),  # the frame ring from the port
+        ("pump", "u8"),  # entry point that moves frames between the rings and the world, given this record's address
         ("state", "u8"),  # the record of its kind
         ("lost", "u8"),  # frames from the port that the world did not take
-        ("kind", "u4"),  # who pumps it, see pump.py
         ("service", "u4"),  # set when Python must look after the wire before it can go on
         ("patient", "u4"),  # frames wait for descriptors; on other wires a full ring loses them
     ],
     align=True,
 )
-PASSIVE, PCAP, TAP, SOURCE = range(4)  # kinds
+
+
+def no_pump(wire):  # type: ignore[no-untyped-def]
+    """For a wire whose rings are those of the other end."""
 
 
 class Wire:
@@ -31,12 +36,18 @@ class Wire:
 
     OPTIONS: frozenset[str] = frozenset()
 
-    def __init__(self, kind: int, *, patient: bool, state: np.ndarray[Any, Any] | None = None) -> None:
+    def __init__(
+        self,
+        pump: Callable[[int], None] = no_pump,
+        *,
+        patient: bool,
+        state: np.ndarray[Any, Any] | None = None,
+    ) -> None:
         self.record = records(1, WireRecord)
         self.rings = DmaMemory(2 * RING_BYTES)
         self.state = state
         self._set(rx=self.rings.address, tx=self.rings.address + RING_BYTES)
-        self._set(kind=kind, patient=int(patient), state=0 if state is None else address_of(state))
+        self._set(pump=entry_point(pump), patient=int(patient), state=0 if state is None else address_of(state))
 
     def _set(self, **values: int) -> None:
         for name, value in values.items():

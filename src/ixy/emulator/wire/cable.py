@@ -11,7 +11,7 @@ import os
 import re
 import struct
 
-from ixy.emulator.wire.base import PASSIVE, Wire
+from ixy.emulator.wire.base import Wire
 from ixy.emulator.wire.frames import RING_BYTES
 from ixy.errors import IxyError
 
@@ -22,7 +22,7 @@ class Cable(Wire):
     def __init__(self, name: str) -> None:
         if not re.fullmatch(r"[\w.-]{1,64}", name):
             raise IxyError(f"a cable named {name!r}: give it a name of letters, digits, '_', '-' and '.'")
-        super().__init__(PASSIVE, patient=False)
+        super().__init__(patient=False)
         self._path = os.path.join("/dev/shm", f"ixy-cable-{os.getuid()}-{name}")
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         os.ftruncate(self._file, 2 * RING_BYTES)

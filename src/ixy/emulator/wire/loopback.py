@@ -1,11 +1,11 @@
 """`loopback`: a loopback plug. What is sent comes back."""
 
-from ixy.emulator.wire.base import PASSIVE, Wire
+from ixy.emulator.wire.base import Wire
 
 
 class Loopback(Wire):
     """Both directions are one ring. Frames that nobody receives fill it; then the port misses some."""
 
     def __init__(self) -> None:
-        super().__init__(PASSIVE, patient=False)
+        super().__init__(patient=False)
         self._set(tx=self.rings.address)

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 
 from ixy.compiled import compiled
-from ixy.emulator.wire.base import PCAP, Wire
+from ixy.emulator.wire.base import Wire, WireRecord
 from ixy.emulator.wire.frames import LONGEST, drop, is_empty, peek, put, rewind
 from ixy.errors import IxyError
 from ixy.memory.ordered import address_of, array_at
@@ -61,7 +61,7 @@ class Pcap(Wire):
         state[0]["data"] = address_of(self._reader.data) if self._reader else 0
         state[0]["format"] = self._writer.format if self._writer else -1
         state[0]["block"] = address_of(self._block)
-        super().__init__(PCAP, patient=True, state=state)
+        super().__init__(pump_pcap, patient=True, state=state)
         self._exhausted = self._reader is None
         self.service()
 
@@ -105,9 +105,9 @@ class Pcap(Wire):
         super().close()
 
 
-@compiled
-def pump_pcap(wire):  # type: ignore[no-untyped-def]
+def pump_pcap(address):  # type: ignore[no-untyped-def]
     """Puts the next frames of IN on the wire, encodes those for OUT; asks for service where it cannot go on."""
+    wire = array_at(address, 1, WireRecord)[0]
     state = array_at(wire.state, 1, PcapState)[0]
     rewind(wire.rx)
     frames = array_at(state.frames, state.count, Frame)

@@ -7,7 +7,7 @@ takes only frames of a source (another port's is fine), and counts per flow what
 import numpy as np
 
 from ixy.compiled import compiled
-from ixy.emulator.wire.base import SOURCE, Wire
+from ixy.emulator.wire.base import Wire, WireRecord
 from ixy.emulator.wire.frames import commit, drop, peek, reserve, rewind
 from ixy.errors import IxyError
 from ixy.memory.ordered import address_of, array_at, copy_bytes
@@ -52,7 +52,7 @@ class Source(Wire):
             "verify": verify,
         }.items():
             state[0][name] = value
-        super().__init__(SOURCE, patient=True, state=state)
+        super().__init__(pump_source, patient=True, state=state)
 
     def drops(self) -> dict[str, int]:
         """What the sink found: nothing if it does not verify."""
@@ -62,9 +62,9 @@ class Source(Wire):
         return {f"sink_{name}": int(self.state[0][name]) for name in ("gaps", "late", "damaged")}
 
 
-@compiled
-def pump_source(wire):  # type: ignore[no-untyped-def]
+def pump_source(address):  # type: ignore[no-untyped-def]
     """Fills the ring to the port, empties the one from it."""
+    wire = array_at(address, 1, WireRecord)[0]
     state = array_at(wire.state, 1, SourceState)[0]
     rewind(wire.rx)
     if peek(wire.rx)[1] == 0:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ixy.compiled import compiled
-from ixy.emulator.wire.base import TAP, Wire
+from ixy.emulator.wire.base import Wire, WireRecord
 from ixy.emulator.wire.frames import LONGEST, SHORTEST, commit, drop, peek, reserve, rewind
 from ixy.errors import IxyError
 from ixy.memory.ordered import array_at
@@ -33,7 +33,7 @@ class Tap(Wire):
         self.file = _open_tap(interface)
         state = np.zeros(1, TapState)
         state[0]["file"] = self.file
-        super().__init__(TAP, patient=True, state=state)
+        super().__init__(pump_tap, patient=True, state=state)
 
     @property
     def link(self) -> bool:
@@ -79,9 +79,9 @@ def _set_up(interface: str) -> None:
             pass
 
 
-@compiled
-def pump_tap(wire):  # type: ignore[no-untyped-def]
+def pump_tap(address):  # type: ignore[no-untyped-def]
     """Reads and writes frames until there are no more, or for a burst."""
+    wire = array_at(address, 1, WireRecord)[0]
     state = array_at(wire.state, 1, TapState)[0]
     rewind(wire.rx)
     for _ in range(BURST):

@@ -1,0 +1,5 @@
+"""`python -m ixy`: the command."""
+
+from ixy.cli.start import main
+
+main()

@@ -1,0 +1,119 @@
+"""Compiled loops in threads of their own: one per queue, pinned to a core, without the GIL."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ixy.compiled import compiled
+from ixy.memory.ordered import fetch_add, load_acquire, records, store_release
+from ixy.system import be_punctual, pin
+
+# What workers and the thread that started them share. `stop` is RUN until they are told to finish what has arrived, or
+# to stop at once. `budget` is how many packets are still to be handled; it is ignored unless `limited`.
+Control = np.dtype(
+    [("stop", "u4"), ("limited", "u4"), ("running", "u8"), ("budget", "i8")], align=True
+)
+RUN, FINISH, STOP = range(3)
+
+
+@compiled
+def begin(control):  # type: ignore[no-untyped-def]
+    """A worker's first word: it is compiled and runs."""
+    fetch_add(control, "running", 1)
+
+
+@compiled
+def claim(control, count):  # type: ignore[no-untyped-def]
+    """Takes up to `count` packets out of the budget; returns how many. Give back with `refund` what is not used."""
+    if not control.limited:
+        return count
+    left = fetch_add(control, "budget", -count)
+    granted = min(max(left, 0), count)
+    fetch_add(control, "budget", count - granted)
+    return granted
+
+
+@compiled
+def refund(control, count):  # type: ignore[no-untyped-def]
+    """Gives back what was claimed and not used."""
+    if control.limited and count:
+        fetch_add(control, "budget", count)
+
+
+class Workers:
+    """Threads that run one compiled loop each, until it ends by itself or is told to."""
+
+    def __init__(self, count: int | None = None) -> None:
+        self.control = records(1, Control)
+        self.control[0]["limited"] = count is not None
+        self.control[0]["budget"] = count or 0
+        self._threads: list[threading.Thread] = []
+        self._failure: BaseException | None = None
+
+    def start(self, loops: Sequence[Callable[[], object]]) -> None:
+        """Starts a thread for each loop."""
+        for index, loop in enumerate(loops):
+            thread = threading.Thread(target=self._work, args=(index, loop), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _work(self, index: int, loop: Callable[[], object]) -> None:
+        try:
+            pin(index)
+            be_punctual()
+            loop()
+        except BaseException as failure:  # raised again by `check`, in the thread that waits
+            self._failure = failure
+
+    @property
+    def running(self) -> bool:
+        """Whether all loops have been compiled and begun."""
+        return int(self.control[0]["running"]) == len(self._threads) or not self.busy
+
+    @property
+    def busy(self) -> bool:
+        """Whether a loop has not ended."""
+        return any(thread.is_alive() for thread in self._threads)
+
+    @property
+    def spent(self) -> bool:
+        """Whether the budget has been used up."""
+        return bool(self.control[0]["limited"]) and int(self.control[0]["budget"]) <= 0
+
+    def check(self) -> None:
+        """Raises what a loop has raised."""
+        if self._failure is not None:
+            raise self._failure
+
+    def finish(self, timeout: float = 1.0) -> None:
+        """Lets the loops handle what has arrived, then stops them."""
+        self._tell(FINISH)
+        self._wait(timeout)
+        self.stop()
+
+    def stop(self, timeout: float = 0.1) -> bool:
+        """Stops the loops; returns whether they ended in time (one that is being compiled does not)."""
+        self._tell(STOP)
+        return self._wait(timeout)
+
+    def _tell(self, word: int) -> None:
+        _tell(self.control, word)
+
+    def _wait(self, timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        while self.busy and time.monotonic() < deadline:
+            time.sleep(0.0005)
+        return not self.busy
+
+
+@compiled
+def _tell(control, word):  # type: ignore[no-untyped-def]
+    store_release(control[0], "stop", word)
+
+
+@compiled
+def told(control):  # type: ignore[no-untyped-def]
+    """RUN, FINISH or STOP."""
+    return load_acquire(control, "stop")

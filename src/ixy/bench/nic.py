@@ -1,0 +1,161 @@
+"""The device under every candidate of `bench driver`: an 82599's descriptors, stepped, and nothing else of it.
+
+A NIC works beside the core, not in its caches. The emulated 82599 would work in them: its frame rings and tables, 40 kB
+a round, would push out what the driver has there. So this device does no more than the datasheet has a NIC do in
+memory: it writes frames to the buffers of receive descriptors and writes these back (7.1.6), reads the frames of transmit
+descriptors and marks these done (7.2.3). Each frame has a number, and each one sent is compared with what it should be.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ixy.compiled import call, compiled
+from ixy.datasheets.intel82599 import RX_DD, RX_EOP, TX_DD, RxDescriptor, TxDescriptor
+from ixy.memory.dma import DmaMemory
+from ixy.memory.ordered import (
+    Word,
+    address_of,
+    array_at,
+    copy_bytes,
+    load_acquire,
+    records,
+    store_release,
+)
+from ixy.system import cycles
+from ixy.traffic.templates import MIN_SIZE, numbered_frame, set_number
+
+RING = 512  # descriptors in each ring
+BUFS = 4096  # in each candidate's pool
+MOST = 256  # the largest batch
+
+Nic = np.dtype(
+    [
+        ("rx_ring", "u8"),
+        ("tx_ring", "u8"),
+        ("rx_tail", "u8"),  # addresses of RDT and TDT
+        ("tx_tail", "u8"),
+        ("frame", "u8"),  # what is received next: 60 bytes
+        ("expected", "u8"),  # what should be sent next
+        ("received", "u8"),
+        ("sent", "u8"),
+        ("harmed", "u8"),  # sent, but not the frame expected: changed, out of order, or one before it was lost
+        ("rx_head", "u4"),
+        ("tx_head", "u4"),
+    ],
+    align=True,
+)
+Job = np.dtype(  # what a candidate's step is given
+    [
+        ("rx", "u8"),  # its queues, in its own form
+        ("tx", "u8"),
+        ("bufs", "u8"),  # room for a batch
+        ("extra", "u8"),
+        ("batch", "u8"),
+        ("seen", "u8"),  # the sum of a byte of each packet: one that nobody reads is no workload
+    ],
+    align=True,
+)
+
+
+@dataclass(frozen=True)
+class Rings:
+    """Descriptor rings and doorbells in memory of their own, and the device that works on them."""
+
+    memory: DmaMemory
+    frames: np.ndarray[Any, Any]
+    nic: np.ndarray[Any, Any]
+
+    @classmethod
+    def build(cls) -> "Rings":
+        """Empty rings. Receive descriptors begin to work when RDT is moved."""
+        memory = DmaMemory(RING * 32 + 4096)
+        rx, tx, rdt, tdt = (memory.address + memory.take(size) for size in (RING * 16, RING * 16, 4, 4))
+        frames = np.frombuffer(numbered_frame() * 2, np.uint8).copy()
+        nic = records(1, Nic)
+        places = {"rx_ring": rx, "tx_ring": tx, "rx_tail": rdt, "tx_tail": tdt}
+        for field, address in places.items():
+            nic[0][field] = address
+        nic[0]["frame"], nic[0]["expected"] = address_of(frames), address_of(frames) + MIN_SIZE
+        return cls(memory, frames, nic)
+
+    def at(self, field: str) -> int:
+        """One of the device's fields."""
+        return int(self.nic[0][field])
+
+    def array(self, field: str, count: int, dtype: Any) -> np.ndarray[Any, Any]:
+        """What one of the device's addresses points to."""
+        offset = self.at(field) - self.memory.address
+        return np.frombuffer(self.memory.view(offset, count * np.dtype(dtype).itemsize), dtype)
+
+
+@compiled
+def bring(nic, count):  # type: ignore[no-untyped-def]
+    """Receives up to `count` frames into the buffers that the driver offers."""
+    ring = array_at(nic.rx_ring, RING, RxDescriptor)
+    tail = load_acquire(array_at(nic.rx_tail, 1, Word)[0], "value")
+    head = np.int64(nic.rx_head)
+    for _ in range(count):
+        if head == tail:
+            break
+        set_number(nic.frame, nic.received)
+        copy_bytes(ring[head].buffer, nic.frame, MIN_SIZE)
+        ring[head].info = 0
+        ring[head].rss = 0
+        store_release(ring[head], "done", RX_DD | RX_EOP | MIN_SIZE << 32)
+        nic.received += np.uint64(1)
+        head = (head + 1) & (RING - 1)
+    nic.rx_head = head
+
+
+@compiled
+def take(nic):  # type: ignore[no-untyped-def]
+    """Sends what the driver has put on the ring."""
+    ring = array_at(nic.tx_ring, RING, TxDescriptor)
+    tail = load_acquire(array_at(nic.tx_tail, 1, Word)[0], "value")
+    head = np.int64(nic.tx_head)
+    expected = array_at(nic.expected, MIN_SIZE, np.uint8)
+    while head != tail:
+        set_number(nic.expected, nic.sent)
+        frame = array_at(ring[head].buffer, MIN_SIZE, np.uint8)
+        difference = (ring[head].command & 0xFFFF) ^ MIN_SIZE
+        for i in range(MIN_SIZE):
+            difference |= frame[i] ^ expected[i]
+        nic.harmed += np.uint64(difference != 0)
+        nic.sent += np.uint64(1)
+        store_release(ring[head], "status", TX_DD)
+        head = (head + 1) & (RING - 1)
+    nic.tx_head = head
+
+
+@compiled
+def simulate(nics, entry, job, batch, times):  # type: ignore[no-untyped-def]
+    """Runs device and driver (its entry point, and the address of its job) in turns; notes the driver's cycles."""
+    nic = nics[0]
+    for i in range(len(times)):
+        bring(nic, batch)
+        begin = cycles()
+        call(entry, job)
+        times[i] = cycles() - begin
+        take(nic)
+
+
+@compiled
+def bring_once(nics, count):  # type: ignore[no-untyped-def]
+    """`bring`, for Python."""
+    bring(nics[0], count)
+
+
+@compiled
+def take_once(nics):  # type: ignore[no-untyped-def]
+    """`take`, for Python."""
+    take(nics[0])
+
+
+@compiled
+def clock_costs(times):  # type: ignore[no-untyped-def]
+    """Notes the cycles that two looks at the clock take."""
+    for i in range(len(times)):
+        begin = cycles()
+        times[i] = cycles() - begin

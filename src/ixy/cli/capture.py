@@ -1,0 +1,37 @@
+"""`ixy capture`."""
+
+from typing import Annotated
+
+import typer
+
+from ixy.cli.session import Count, Json, Queues, Seconds, Session
+
+NAME = "capture"
+HELP = "Write what arrives to a .pcap or .pcapng file, with nanoseconds."
+EXAMPLE = "Example: ixy capture emu:tap:ixy0 out.pcapng --time 10"
+
+
+def command(
+    device: Annotated[str, typer.Argument(metavar="DEV", help="A device, such as emu:tap:ixy0.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A new .pcap or .pcapng file.")],
+    snaplen: Annotated[
+        int | None, typer.Option(help="Bytes kept of each packet (default: all).", min=1)
+    ] = None,
+    queues: Queues = 1,
+    seconds: Seconds = None,
+    count: Count = None,
+    as_json: Json = False,
+) -> int:
+    """Opens the device and the file, captures until the end, prints totals that add up."""
+    finite = bool(seconds or count) or "pcap:" in device
+    nothing = {"received": 0, "written": 0}
+    with Session([device], as_json=as_json, bounded=finite, results=nothing) as session:
+        from ixy.apps.capture import Capturer
+
+        with Capturer(*session.open(queues), file, snaplen=snaplen, count=count) as app:
+            session.run(app, seconds)
+        total = session.statistics[0]
+        session.drops[0]["unread"] = total.rx_packets - app.taken
+        received = total.rx_packets + sum(total.dropped.values())
+        session.results = {"received": received, "written": app.writer.written}
+    return session.exit_code

@@ -1,0 +1,38 @@
+"""`ixy forward`."""
+
+from typing import Annotated
+
+import typer
+
+from ixy.cli.session import Count, Json, Queues, Seconds, Session
+
+NAME = "forward"
+HELP = "Forward packets between two devices, both ways."
+EXAMPLE = "Example: ixy forward 'emu:pcap:in.pcap,' 'emu:pcap:,out.pcap' --one-way"
+
+
+def command(
+    a: Annotated[str, typer.Argument(metavar="A", help="A device, such as emu:tap:ixy0.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The other device.")],
+    one_way: Annotated[bool, typer.Option("--one-way", help="Only from A to B.")] = False,
+    batch: Annotated[int, typer.Option(help="Packets at a time.", min=1, max=4096)] = 64,
+    queues: Queues = 1,
+    seconds: Seconds = None,
+    count: Count = None,
+    as_json: Json = False,
+) -> int:
+    """Opens both devices, forwards until the end, prints the totals."""
+    finite = bool(seconds or count) or "pcap:" in a + b
+    nothing = {"forwarded": 0, "mpps": 0.0}
+    with Session([a, b], as_json=as_json, bounded=finite, results=nothing) as session:
+        from ixy.apps.forward import Forwarder
+
+        devices = session.open(queues)
+        app = Forwarder(*devices, one_way=one_way, batch=batch, count=count)
+        session.run(app, seconds)
+        for drops, total, taken, unsent in zip(
+            session.drops, session.statistics, app.taken, app.unsent, strict=False
+        ):
+            drops |= {"unsent": unsent, "unread": total.rx_packets - taken}
+        session.results = {"forwarded": app.forwarded, "mpps": session.mpps(app.forwarded)}
+    return session.exit_code

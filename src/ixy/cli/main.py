@@ -1,0 +1,15 @@
+"""The command's table of contents."""
+
+import typer
+
+from ixy.cli import bench, capture, devices, forward, generate, regs, replay
+
+app = typer.Typer(
+    name="ixy",
+    help="User-space network drivers: forward, generate, capture, replay, at millions of packets per second.",
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+for module in (devices, forward, generate, capture, replay, regs, bench):
+    app.command(name=module.NAME, help=module.HELP, epilog=module.EXAMPLE)(module.command)

@@ -1,0 +1,54 @@
+"""`ixy replay`."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ixy.cli.session import Json, Seconds, Session
+from ixy.errors import IxyError
+
+NAME = "replay"
+HELP = "Send the frames of a capture file."
+EXAMPLE = "Example: ixy replay examples/real.pcap emu:loopback --speed 1x"
+
+
+def command(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A pcap or pcapng file.")],
+    device: Annotated[str, typer.Argument(metavar="DEV", help="A device, such as emu:tap:ixy0.")],
+    speed: Annotated[
+        str, typer.Option(help="max, a factor of the recorded speed such as 1x, or packets per second.")
+    ] = "max",
+    loop: Annotated[int, typer.Option(help="How many times.", min=1)] = 1,
+    seconds: Seconds = None,
+    as_json: Json = False,
+) -> int:
+    """Opens file and device, sends until the end, prints the totals."""
+    factor, rate = parse_speed(speed)
+    nothing = {"frames": 0, "sent": 0}
+    with Session([device], as_json=as_json, bounded=True, results=nothing) as session:
+        from ixy.apps.replay import Replayer
+
+        app = Replayer(*session.open(), file, speed=factor, rate=rate, loops=loop)
+        session.run(app, seconds)
+        if app.warning:
+            print(f"ixy: warning: {app.warning}", file=sys.stderr)
+            session.exit_code = 1
+        unread = session.statistics[0].rx_packets - app.taken
+        session.drops[0] |= {"unread": unread, "bad_size": app.bad_size}
+        session.results = {"frames": app.frames, "sent": app.sent}
+    return session.exit_code
+
+
+def parse_speed(text: str) -> tuple[float | None, float | None]:
+    """A factor of the recorded speed, or packets per second; neither for max. Raises IxyError for anything else."""
+    if text == "max":
+        return None, None
+    number = text.removesuffix("x")
+    try:
+        value = float(number)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise IxyError(f"--speed {text}: give it max, a factor such as 1x or 0.5x, or packets per second")
+    return (value, None) if text.endswith("x") else (None, value)

@@ -1,0 +1,163 @@
+"""What the subcommands that move packets have in common: open, run, show, stop, report."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Annotated, Any, Protocol, Self
+
+import typer
+
+from ixy.cli.start import Stopped, signals
+
+CRC, FRAMING = 4, 20  # bytes that a frame has on the wire besides its own: CRC; preamble and gap
+TICK = 0.01  # seconds between two looks at what is going on
+DRAIN = 1.0  # seconds for the last packets at the end of a run,
+LAST_MOMENT = 0.05  # and when it was cut short
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
+Seconds = Annotated[
+    float | None, typer.Option("--time", help="Stop after so many seconds.", min=0.001)
+]
+Count = Annotated[int | None, typer.Option("--count", help="Stop after so many packets.", min=1)]
+Queues = Annotated[int, typer.Option("--queues", help="Queue pairs per device.", min=1, max=64)]
+
+
+class App(Protocol):
+    """What `Session.run` needs of an app."""
+
+    workers: Any
+    ports: Sequence[Any]
+
+    def start(self) -> None:
+        """Starts the workers."""
+
+    @property
+    def done(self) -> bool:
+        """Whether all has been done that was asked for."""
+
+
+class Session:
+    """One run of a command, as a context: devices, the time it took, how it ended. Leaving it prints the totals.
+
+    `results` are the command's own totals, set anew when they are known. `bounded`: the run has an end of its own, which
+    a signal would cut short. `exit_code` tells, afterwards, whether all was done that was asked.
+    """
+
+    def __init__(
+        self, addresses: Sequence[str], *, as_json: bool, bounded: bool, results: dict[str, Any]
+    ) -> None:
+        self.addresses, self.as_json, self.bounded, self.results = addresses, as_json, bounded, results
+        self.devices: list[Any] = []
+        self.seconds = 0.0
+        self.statistics: list[Any] = []
+        self.drops: list[dict[str, int]] = [{} for _ in addresses]  # those that the command knows of
+        self.exit_code = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        while self.devices:
+            self.devices.pop().close()
+        if isinstance(error, Stopped):
+            self.exit_code = error.exit_code
+        elif signals.received and self.bounded:
+            self.exit_code = Stopped(signals.received).exit_code
+        if error is None or isinstance(error, Stopped):
+            self._report()
+        return isinstance(error, Stopped)
+
+    def open(self, queues: int = 1) -> list[Any]:
+        """Opens the devices; returns when all have a link. Raises IxyError if one has none."""
+        from ixy.address import open_device
+
+        for address in self.addresses:
+            self.devices.append(open_device(address, queues=queues))
+        for device in self.devices:
+            device.wait_for_link()
+        return self.devices
+
+    def run(self, app: App, seconds: float | None = None) -> None:
+        """Runs an app until it is done, until the time is over, or until a signal comes; shows it each second."""
+        signals.hold()
+        app.start()
+        while not app.workers.running and not signals.received:
+            time.sleep(TICK)  # it is being compiled
+        begin = time.monotonic()
+        try:
+            self._watch(app, begin, seconds)
+        finally:
+            app.workers.finish(DRAIN if app.done else LAST_MOMENT)
+        self.seconds = time.monotonic() - begin
+        app.workers.check()
+        if not signals.received:
+            for device in self.devices:
+                device.flush()
+        self.statistics = [device.statistics() for device in self.devices]
+
+    def _watch(self, app: App, begin: float, seconds: float | None) -> None:
+        shown = begin
+        before = [device.statistics() for device in self.devices]
+        while not signals.received and not app.done and app.workers.busy:
+            time.sleep(TICK)
+            moment = time.monotonic()
+            if seconds is not None and moment - begin >= seconds:
+                break
+            if moment - shown >= 1.0:
+                after = [device.statistics() for device in self.devices]
+                self._show(before, after, moment - shown)
+                before, shown = after, moment
+
+    def _show(self, before: list[Any], after: list[Any], seconds: float) -> None:
+        for address, old, new in zip(self.addresses, before, after, strict=True):
+            rx = rate(new.rx_packets - old.rx_packets, new.rx_bytes - old.rx_bytes, seconds)
+            tx = rate(new.tx_packets - old.tx_packets, new.tx_bytes - old.tx_bytes, seconds)
+            print(f"{address}  rx {rx}  tx {tx}", file=sys.stderr, flush=True)
+
+    def _report(self) -> None:
+        """Prints the totals: lines for people, or one JSON object."""
+        ports = list(self._port_totals())
+        if self.as_json:
+            totals = {"seconds": round(self.seconds, 6), "ports": ports, **self.results}
+            print(json.dumps(totals), flush=True)
+            return
+        for port in ports:
+            drops = ", ".join(f"{count} {name}" for name, count in port["dropped"].items() if count)
+            print(
+                f"{port['address']}: received {port['rx_packets']}, sent {port['tx_packets']},"
+                f" dropped {drops or 0}"
+            )
+        words = ", ".join(f"{name} {value}" for name, value in self.results.items())
+        print(f"{words} in {self.seconds:.3f} s", flush=True)
+
+    def _port_totals(self) -> Iterator[dict[str, Any]]:
+        """Each port's part of the JSON object."""
+        from ixy.device import Statistics
+
+        statistics = self.statistics or [Statistics() for _ in self.addresses]
+        for address, total, drops in zip(self.addresses, statistics, self.drops, strict=True):
+            yield {
+                "address": address,
+                "rx_packets": total.rx_packets,
+                "rx_bytes": total.rx_bytes,
+                "tx_packets": total.tx_packets,
+                "tx_bytes": total.tx_bytes,
+                "dropped": total.dropped | drops,
+                "rx_mpps": self.mpps(total.rx_packets),
+                "tx_mpps": self.mpps(total.tx_packets),
+            }
+
+    def mpps(self, packets: int) -> float:
+        """Millions of packets per second of the run."""
+        return round(packets / self.seconds / 1e6, 6) if self.seconds else 0.0
+
+
+def rate(packets: int, octets: int, seconds: float) -> str:
+    """Mpps, Mbit/s of frames with their CRC, and Mbit/s on the wire."""
+    frames = (octets + CRC * packets) * 8 / seconds / 1e6
+    wire = frames + FRAMING * packets * 8 / seconds / 1e6
+    return f"{packets / seconds / 1e6:.3f} Mpps {frames:.1f} Mbit/s ({wire:.1f} on the wire)"
