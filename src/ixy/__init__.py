@@ -1,4 +1,5 @@
-"""ixy for Python: user-space network drivers that a student can read in an afternoon and that run at C speed.
+"""ixy for Python: user-space network drivers that a student can read in an afternoon and that run
+at C speed.
 
     import ixy
 
@@ -8,14 +9,15 @@
             for packet in batch:
                 print(bytes(packet))
 
-Packet loops that run at full speed are functions under `@ixy.compiled` that call `rx_batch`, `tx_batch` and the pool's
-words; see `ixy.device` and, as an example, `ixy/apps/forward.py`.
+Packet loops that run at full speed are functions under `@ixy.compiled` that call `rx_batch`,
+`tx_batch` and the pool's words; see `ixy.device` and, as an example, `ixy/apps/forward.py`.
 """
 
 from importlib import import_module
 from typing import Any
 
-# Name here: where it lives. Loaded when first used, so that `import ixy` and `ixy --help` are quick.
+# Name here: where it lives. Loaded when first used, so that `import ixy` and `ixy --help` are
+# quick.
 _HOMES = {
     "open": ("ixy.address", "open_device"),
     "compiled": ("ixy.compiled", "compiled"),

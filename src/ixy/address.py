@@ -15,12 +15,14 @@ _ports = itertools.count(1)  # emulated ports so far: the last byte of their MAC
 _shared: list[Mempool] = []  # pool i serves queue i of every device that was opened without pools
 
 
-def open_device(address: str, *, queues: int | None = None, pools: Sequence[Mempool] | None = None) -> Device:
+def open_device(
+    address: str, *, queues: int | None = None, pools: Sequence[Mempool] | None = None
+) -> Device:
     """Opens a network device, ready to send and receive; use it as a context manager.
 
-    Devices that are opened without `pools` (one for each queue) share those of this process, so that packets can pass
-    between them without a copy. Raises IxyError for an unknown kind, option or value, for a device that is in use, and
-    for one that does not answer.
+    Devices that are opened without `pools` (one for each queue) share those of this process, so
+    that packets can pass between them without a copy. Raises IxyError for an unknown kind, option
+    or value, for a device that is in use, and for one that does not answer.
     """
     kind, rest, options = parse(address)
     if kind != "emu":
@@ -51,11 +53,17 @@ def _open_emulated(
     known = {"queues", "ring", "pool", "mac", "model"}
     for name in options:
         if name not in known | OPTIONS:
-            raise IxyError(f"{address}: unknown option {name}: give it one of {', '.join(sorted(known | OPTIONS))}")
+            raise IxyError(
+                f"{address}: unknown option {name}: give it one of {', '.join(sorted(known | OPTIONS))}"
+            )
     queues = _number(address, options, "queues", 1)
     ring = _number(address, options, "ring", DEFAULT_RING)
     buffers = _number(address, options, "pool", 0)
-    mac = _mac(address, options["mac"]) if "mac" in options else bytes([2, 0, 0, 0, 0, next(_ports) % 256])
+    mac = (
+        _mac(address, options["mac"])
+        if "mac" in options
+        else bytes([2, 0, 0, 0, 0, next(_ports) % 256])
+    )
     if queues > 64:
         raise IxyError(f"{address}: {queues} queues: give it 1 to 64")
     chosen = pools if pools is not None else _shared_pools(queues, buffers, address)
@@ -72,7 +80,9 @@ def _shared_pools(queues: int, buffers: int, address: str) -> Sequence[Mempool]:
     """This process's pools, made when they are first needed: `buffers` large, or of the usual size."""
     for pool in _shared[:queues]:
         if buffers and pool.count != buffers:
-            raise IxyError(f"{address}: pool={buffers}, but a device before it has made pools of {pool.count}")
+            raise IxyError(
+                f"{address}: pool={buffers}, but a device before it has made pools of {pool.count}"
+            )
     while len(_shared) < queues:
         _shared.append(Mempool(buffers or (_shared[0].count if _shared else DEFAULT_BUFS)))
     return _shared[:queues]

@@ -1,8 +1,8 @@
 """`@compiled`: Python that runs as machine code, without the GIL, compiled once and then cached.
 
-The cache directory is named after a hash of this package's source. Numba itself looks only at the file of the
-function it loads: when a callee in another file or an imported constant has changed, it would run stale machine code
-without a word.
+The cache directory is named after a hash of this package's source. Numba itself looks only at the
+file of the function it loads: when a callee in another file or an imported constant has changed, it
+would run stale machine code without a word.
 """
 
 import hashlib
@@ -30,15 +30,18 @@ _FORGET_AFTER = 14 * 24 * 3600.0  # seconds: caches of older sources are removed
 def compiled(function: F) -> F:
     """Compiles a function of records and arrays; it runs without the GIL and is cached on disk.
 
-    Write your own packet loops as module-level functions under this decorator. One without a source file (typed
-    into a prompt or a notebook), or without a directory to cache in, is compiled anew by each process.
+    Write your own packet loops as module-level functions under this decorator. One without a source
+    file (typed into a prompt or a notebook), or without a directory to cache in, is compiled anew
+    by each process.
     """
     return _cached(function, numba.njit, nogil=True)  # type: ignore[no-any-return]
 
 
 @cache
 def entry_point(function: Callable[[int], None]) -> int:
-    """The address of a function of one u8 as machine code, for `call`. It is compiled when it is first asked for."""
+    """The address of a function of one u8 as machine code, for `call`. It is compiled when it is
+    first asked for.
+    """
     if not JIT:
         _interpreted.append(function)
         return len(_interpreted)
@@ -62,7 +65,9 @@ def _cached(function: Callable[..., Any], decorator: Any, **options: Any) -> Any
 
 
 def in_machine_code(native: Any) -> Callable[[F], F]:
-    """Replaces a function in compiled code: by `native`, unless NUMBA_DISABLE_JIT=1 runs its plain Python body."""
+    """Replaces a function in compiled code: by `native`, unless NUMBA_DISABLE_JIT=1 runs its plain
+    Python body.
+    """
     return lambda function: native if JIT else function
 
 

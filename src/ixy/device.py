@@ -6,8 +6,8 @@ An app opens devices by address and needs nothing else:
         with a.rx[0].receive(32) as batch:
             b.tx[0].send(batch)
 
-That is the plain Python way, for notebooks and debuggers. The fast way is a compiled function that takes the queues'
-records and calls `rx_batch` and `tx_batch`, which stand for the right driver's:
+That is the plain Python way, for notebooks and debuggers. The fast way is a compiled function that
+takes the queues' records and calls `rx_batch` and `tx_batch`, which stand for the right driver's:
 
     @ixy.compiled
     def forward(rx, tx, bufs):
@@ -50,15 +50,21 @@ _TX_BATCH: dict[np.dtype[Any], Callable[..., int]] = {}
 
 
 def register_driver(
-    rx: np.dtype[Any], rx_function: Callable[..., int], tx: np.dtype[Any], tx_function: Callable[..., int]  # fmt: skip
+    rx: np.dtype[Any],
+    rx_function: Callable[..., int],
+    tx: np.dtype[Any],
+    tx_function: Callable[..., int],  # fmt: skip
 ) -> None:
-    """Makes `rx_batch` and `tx_batch` of queues of these record types call a driver's compiled functions."""
+    """Makes `rx_batch` and `tx_batch` of queues of these record types call a driver's compiled
+    functions.
+    """
     _RX_BATCH[rx] = rx_function
     _TX_BATCH[tx] = tx_function
 
 
 def rx_batch(queue: Any, bufs: Any) -> int:
-    """Receives up to len(bufs) packets: writes their buffers' numbers to `bufs` (u4), returns how many.
+    """Receives up to len(bufs) packets: writes their buffers' numbers to `bufs` (u4), returns how
+    many.
 
     The buffers are the caller's now, to send or to free. An empty pool makes it deliver fewer.
     """
@@ -66,22 +72,26 @@ def rx_batch(queue: Any, bufs: Any) -> int:
 
 
 def tx_batch(queue: Any, bufs: Any) -> int:
-    """Sends packets, returns how many fitted into the ring: the first ones. Those are the device's now.
+    """Sends packets, returns how many fitted into the ring: the first ones. Those are the device's
+    now.
 
-    Buffers of packets that have been sent go back to their pool; call it with no packets to do only that.
+    Buffers of packets that have been sent go back to their pool; call it with no packets to do only
+    that.
     """
     return _TX_BATCH[queue.dtype](queue, bufs)
 
 
 @overload(rx_batch)
 def _(queue, bufs):  # type: ignore[no-untyped-def]  # fmt: skip
-    driver = {from_dtype(dtype): function for dtype, function in _RX_BATCH.items()}[queue]  # fmt: skip
+    # fmt: skip
+    driver = {from_dtype(dtype): function for dtype, function in _RX_BATCH.items()}[queue]
     return lambda queue, bufs: driver(queue, bufs)
 
 
 @overload(tx_batch)
 def _(queue, bufs):  # type: ignore[no-untyped-def]  # fmt: skip
-    driver = {from_dtype(dtype): function for dtype, function in _TX_BATCH.items()}[queue]  # fmt: skip
+    # fmt: skip
+    driver = {from_dtype(dtype): function for dtype, function in _TX_BATCH.items()}[queue]
     return lambda queue, bufs: driver(queue, bufs)
 
 
@@ -105,7 +115,9 @@ def _send(queue, bufs):  # type: ignore[no-untyped-def]  # fmt: skip
 
 
 class Batch:
-    """Packets in their buffers: iterate for memoryviews, without a copy. Free it, send it, or leave its `with`."""
+    """Packets in their buffers: iterate for memoryviews, without a copy. Free it, send it, or leave
+    its `with`.
+    """
 
     def __init__(self, pool: Mempool, bufs: np.ndarray[Any, Any]) -> None:
         self.pool, self.bufs = pool, bufs
@@ -159,15 +171,19 @@ class TxQueue:
     pool: Mempool
 
     def send(self, frames: Batch | Iterable[bytes | memoryview]) -> int:
-        """Sends a batch (without a copy) or frames without their CRC; returns how many the ring took, in order.
+        """Sends a batch (without a copy) or frames without their CRC; returns how many the ring
+        took, in order.
 
-        What a batch could not send stays in it. Raises IxyError for a batch of another pool or too long a frame.
+        What a batch could not send stays in it. Raises IxyError for a batch of another pool or too
+        long a frame.
         """
         if not isinstance(frames, Batch):
             with self._copied(list(frames)) as batch:
                 return self.send(batch)
         if frames.pool is not self.pool:
-            raise IxyError("these packets are in another pool's buffers: send copies, or open both devices with it")
+            raise IxyError(
+                "these packets are in another pool's buffers: send copies, or open both devices with it"
+            )
         sent = _send(self.record, frames.bufs)
         frames.give(sent)
         return sent
@@ -206,7 +222,10 @@ class Device(ABC):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -240,15 +259,21 @@ class Device(ABC):
 
     @property
     def ended(self) -> bool | None:
-        """Whether the far end has nothing more to send; None where nobody can know, as on a real wire."""
+        """Whether the far end has nothing more to send; None where nobody can know, as on a real
+        wire.
+        """
         return None
 
     def wait_for_link(self, timeout: float = 10.0) -> int:
-        """Returns the link's speed in Mbit/s as soon as there is one. Raises IxyError after `timeout` seconds."""
+        """Returns the link's speed in Mbit/s as soon as there is one. Raises IxyError after
+        `timeout` seconds.
+        """
         deadline = time.monotonic() + timeout
         while not (speed := self.link_speed()):
             if time.monotonic() > deadline:
-                raise IxyError(f"{self.address}: no link within {timeout:g} s: is the other end there and up?")
+                raise IxyError(
+                    f"{self.address}: no link within {timeout:g} s: is the other end there and up?"
+                )
             time.sleep(0.01)
         return speed
 

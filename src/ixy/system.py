@@ -1,7 +1,8 @@
-"""What compiled code asks of the machine and of the operating system: clocks, waiting, files, threads.
+"""What compiled code asks of the machine and of the operating system: clocks, waiting, files,
+threads.
 
-Each function has a plain Python body and an overload that calls the instruction or libc: the same source runs compiled
-(without the GIL) and with NUMBA_DISABLE_JIT=1.
+Each function has a plain Python body and an overload that calls the instruction or libc: the same
+source runs compiled (without the GIL) and with NUMBA_DISABLE_JIT=1.
 """
 
 import ctypes
@@ -81,6 +82,8 @@ def _nanosleep(typingctx: Any, nanoseconds: Any) -> Any:
 _fence = _instruction("llvm.x86.sse2.lfence")
 _counter = _instruction("llvm.readcyclecounter", types.int64)
 _pause = _instruction("llvm.x86.sse2.pause")
+
+
 def _libc(name: str, result: Any, *arguments: Any) -> Any:
     """A function of the C library."""
 

@@ -10,8 +10,8 @@ import numpy as np
 from ixy.apps.workers import FINISH, STOP, Workers, begin, claim, refund, told
 from ixy.compiled import compiled
 from ixy.device import Device, free_batch, lengths, packets, pool_of, rx_batch
-from ixy.memory.pool import BUF_SIZE
 from ixy.memory.ordered import address_of, array_at, load_acquire, records, store_release
+from ixy.memory.pool import BUF_SIZE
 from ixy.pcap import MAX_OVERHEAD, Writer, encode
 from ixy.system import back_off, wall_clock
 
@@ -20,18 +20,20 @@ BLOCK = 4 * 1024 * 1024  # bytes that are encoded before they are written
 BLOCKS = 4  # per worker: what the disk may lag behind before the device must wait
 
 # A block passes between the worker, which fills it, and the thread that writes it, which empties it
-Block = np.dtype(
-    [("full", "u4"), ("used", "i8"), ("frames", "i8"), ("data", "u8")], align=True
-)
+Block = np.dtype([("full", "u4"), ("used", "i8"), ("frames", "i8"), ("data", "u8")], align=True)
 Capture = np.dtype([("received", "u8"), ("snaplen", "i8"), ("format", "i8"), ("block", "i8")])
 
 
 @compiled
 def capture_batch(rx, bufs, blocks, state):  # type: ignore[no-untyped-def]
-    """Receives a batch and encodes it; returns how many packets there were, 0 if the block must be written first."""
+    """Receives a batch and encodes it; returns how many packets there were, 0 if the block must be
+    written first.
+    """
     block = blocks[state.block]
     if load_acquire(block, "full"):
-        return 0  # the disk is behind: packets wait in the ring, then the device drops and counts them
+        return (
+            0  # the disk is behind: packets wait in the ring, then the device drops and counts them
+        )
     received = rx_batch(rx, bufs)
     if received == 0:
         return 0
@@ -93,11 +95,15 @@ class Capturer:
         self._blocks = [records(BLOCKS, Block) for _ in device.rx]
         self._states = [records(1, Capture) for _ in device.rx]
         self._loops = []
-        for queue, blocks, state, memory in zip(device.rx, self._blocks, self._states, self._memory, strict=True):
+        for queue, blocks, state, memory in zip(
+            device.rx, self._blocks, self._states, self._memory, strict=True
+        ):
             blocks["data"] = [address_of(data) for data in memory]
             state["snaplen"], state["format"] = self.writer.snaplen, self.writer.format
             bufs = np.zeros(BATCH, np.uint32)
-            loop = partial(capture_until_told, queue.record, bufs, blocks, state, self.workers.control)
+            loop = partial(
+                capture_until_told, queue.record, bufs, blocks, state, self.workers.control
+            )
             self._loops.append(loop)
         self._writing = threading.Thread(target=self._write, daemon=True)
         self._failure: Exception | None = None

@@ -6,7 +6,7 @@ import numpy as np
 
 from ixy.apps.workers import FINISH, STOP, Workers, begin, claim, refund, told
 from ixy.compiled import compiled
-from ixy.device import Device, Record, free_batch, packets, pool_of, rx_batch, tx_batch
+from ixy.device import Device, free_batch, packets, pool_of, rx_batch, tx_batch
 from ixy.memory.ordered import records
 from ixy.system import back_off
 
@@ -27,8 +27,9 @@ Way = np.dtype(
 def forward(rx, tx, bufs, way, control):  # type: ignore[no-untyped-def]
     """Moves one batch one way; returns how many packets left.
 
-    What the transmit ring has no room for waits, and nothing more is received meanwhile: under overload the device
-    drops, which costs nothing and is counted, and a capture passes without a loss.
+    What the transmit ring has no room for waits, and nothing more is received meanwhile: under
+    overload the device drops, which costs nothing and is counted, and a capture passes without a
+    loss.
     """
     if way.first == way.last:
         room = claim(control, len(bufs))
@@ -72,10 +73,18 @@ def forward_until_told(rx_a, tx_b, rx_b, tx_a, bufs, ways, control):  # type: ig
 
 
 class Forwarder:
-    """Forwards between two open devices, a worker per queue. `one_way`: only from the first to the second."""
+    """Forwards between two open devices, a worker per queue. `one_way`: only from the first to the
+    second.
+    """
 
     def __init__(
-        self, a: Device, b: Device, *, one_way: bool = False, batch: int = DEFAULT_BATCH, count: int | None = None
+        self,
+        a: Device,
+        b: Device,
+        *,
+        one_way: bool = False,
+        batch: int = DEFAULT_BATCH,
+        count: int | None = None,
     ) -> None:
         self.ports, self.sources = (a, b), (a,) if one_way else (a, b)
         self.count = count
@@ -85,8 +94,12 @@ class Forwarder:
         loops = []
         for queue, ways in enumerate(self._ways):
             bufs = np.zeros((2, batch), np.uint32)
-            records_of_queue = [q.record for q in (a.rx[queue], b.tx[queue], b.rx[queue], a.tx[queue])]
-            loops.append(partial(forward_until_told, *records_of_queue, bufs, ways, self.workers.control))
+            records_of_queue = [
+                q.record for q in (a.rx[queue], b.tx[queue], b.rx[queue], a.tx[queue])
+            ]
+            loops.append(
+                partial(forward_until_told, *records_of_queue, bufs, ways, self.workers.control)
+            )
         self._loops = loops
 
     def start(self) -> None:
@@ -100,7 +113,9 @@ class Forwarder:
 
     @property
     def unsent(self) -> list[int]:
-        """For each way, packets that were received and never found room; dropped when the workers stopped."""
+        """For each way, packets that were received and never found room; dropped when the workers
+        stopped.
+        """
         return [
             sum(int(ways[i]["last"]) - int(ways[i]["first"]) for ways in self._ways)
             for i in range(len(self.sources))

@@ -53,7 +53,9 @@ def send_numbered(tx, bufs, stream):  # type: ignore[no-untyped-def]
 
 @compiled
 def generate_until_told(tx, rx, bufs, stream, pace, control):  # type: ignore[no-untyped-def]
-    """One worker: a queue pair, until it is told to stop or the budget is used up. What comes back is only counted."""
+    """One worker: a queue pair, until it is told to stop or the budget is used up. What comes back
+    is only counted.
+    """
     begin(control[0])
     idle = 0
     while told(control[0]) == RUN:
@@ -70,10 +72,11 @@ def generate_until_told(tx, rx, bufs, stream, pace, control):  # type: ignore[no
 
 
 class Generator:
-    """Sends `size`-byte frames (without the CRC) from an open device, a worker and a flow per queue.
+    """Sends `size`-byte frames (without the CRC) from an open device, a worker and a flow per
+    queue.
 
-    `rate` in packets per second, None for as many as possible; `count` frames, None for no limit. Raises IxyError for a
-    size that Ethernet does not carry.
+    `rate` in packets per second, None for as many as possible; `count` frames, None for no limit.
+    Raises IxyError for a size that Ethernet does not carry.
     """
 
     def __init__(
@@ -82,7 +85,9 @@ class Generator:
         self.ports, self.count = (device,), count
         self.workers = Workers(count)
         queues = range(len(device.tx))
-        self._frames = [np.frombuffer(numbered_frame(size, flow, device.mac), np.uint8) for flow in queues]
+        self._frames = [
+            np.frombuffer(numbered_frame(size, flow, device.mac), np.uint8) for flow in queues
+        ]
         self._streams = [records(1, Stream) for _ in queues]
         self._loops = []
         for queue, stream, frame in zip(queues, self._streams, self._frames, strict=True):

@@ -1,6 +1,5 @@
 """`ixy replay`: the frames of a capture leave by a port, at their own pace or another."""
 
-
 import numpy as np
 
 from ixy.apps.workers import RUN, Workers, begin, told
@@ -15,9 +14,8 @@ from ixy.device import (
     rx_batch,
     tx_batch,
 )
-from ixy.errors import IxyError
 from ixy.memory.ordered import address_of, copy_bytes, records
-from ixy.pcap import Frame, Reader
+from ixy.pcap import Reader
 from ixy.system import back_off, now
 from ixy.traffic.pacing import due, not_sent, pacer
 from ixy.traffic.templates import MAX_SIZE
@@ -107,12 +105,18 @@ def replay_until_told(tx, rx, bufs, frames, state, pace, control):  # type: igno
 class Replayer:
     """Replays a capture file from an open device's first queue, `loops` times.
 
-    `speed`: a factor of the recorded speed, None for as fast as possible; or `rate` in packets per second. Raises
-    PcapError for a file that cannot be read.
+    `speed`: a factor of the recorded speed, None for as fast as possible; or `rate` in packets per
+    second. Raises PcapError for a file that cannot be read.
     """
 
     def __init__(
-        self, device: Device, path: str, *, speed: float | None = None, rate: float | None = None, loops: int = 1
+        self,
+        device: Device,
+        path: str,
+        *,
+        speed: float | None = None,
+        rate: float | None = None,
+        loops: int = 1,
     ) -> None:
         self.ports, self.path, self.loops = (device,), path, loops
         self.warning: str | None = None

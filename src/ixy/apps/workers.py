@@ -10,8 +10,9 @@ from ixy.compiled import compiled
 from ixy.memory.ordered import fetch_add, load_acquire, records, store_release
 from ixy.system import be_punctual, pin
 
-# What workers and the thread that started them share. `stop` is RUN until they are told to finish what has arrived, or
-# to stop at once. `budget` is how many packets are still to be handled; it is ignored unless `limited`.
+# What workers and the thread that started them share. `stop` is RUN until they are told to finish
+# what has arrived, or to stop at once. `budget` is how many packets are still to be handled; it is
+# ignored unless `limited`.
 Control = np.dtype(
     [("stop", "u4"), ("limited", "u4"), ("running", "u8"), ("budget", "i8")], align=True
 )
@@ -26,7 +27,9 @@ def begin(control):  # type: ignore[no-untyped-def]
 
 @compiled
 def claim(control, count):  # type: ignore[no-untyped-def]
-    """Takes up to `count` packets out of the budget; returns how many. Give back with `refund` what is not used."""
+    """Takes up to `count` packets out of the budget; returns how many. Give back with `refund` what
+    is not used.
+    """
     if not control.limited:
         return count
     left = fetch_add(control, "budget", -count)
@@ -94,7 +97,9 @@ class Workers:
         self.stop()
 
     def stop(self, timeout: float = 0.1) -> bool:
-        """Stops the loops; returns whether they ended in time (one that is being compiled does not)."""
+        """Stops the loops; returns whether they ended in time (one that is being compiled does
+        not).
+        """
         self._tell(STOP)
         return self._wait(timeout)
 

@@ -1,8 +1,7 @@
-"""The rows of `bench driver`: ways to write one driver, each with rings and packet memory of its own."""
+"""The rows of `bench driver`: one driver written in several ways, each with rings and packet memory of its own."""
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -23,37 +22,95 @@ from ixy.memory.pool import Mempool
 from ixy.system import cycles
 
 
-@dataclass
 class Candidate:
-    """A driver on rings of its own. `run` notes the cycles of each of its turns with the device."""
+    """A driver in machine code: an entry point, which is given a job, and the rings that it works on."""
 
-    rings: Rings
-    run: Callable[[int, np.ndarray[Any, Any]], None]  # batch, times
-    compiled: bool = True
-    keep: list[Any] = field(default_factory=list)  # what lives as long
+    interpreted = False
+
+    def __init__(
+        self, rings: Rings, entry: int, queues: "Queues | tuple[int, int]", *keep: object
+    ) -> None:
+        self.rings, self._entry = rings, entry
+        self._keep = (queues, *keep)  # what compiled code knows only the addresses of
+        self._bufs, self._way, self._control = (
+            np.zeros(MOST, np.uint32),
+            records(1, Way),
+            records(1, Control),
+        )
+        self._job = records(1, Job)
+        rx, tx = queues.addresses if isinstance(queues, Queues) else queues
+        places = {
+            "rx": rx,
+            "tx": tx,
+            "bufs": self._bufs,
+            "way": self._way,
+            "control": self._control,
+        }
+        for name, place in places.items():
+            self._job[0][name] = address_of(place) if isinstance(place, np.ndarray) else place
+
+    def run(self, batch: int, times: np.ndarray[Any, Any]) -> None:
+        """Runs device and driver in turns, len(times) of them; notes the cycles that each took the driver."""
+        self._job[0]["batch"] = batch
+        simulate(self.rings.nic, self._entry, address_of(self._job), batch, times)
+
+
+class Interpreted(Candidate):
+    """A driver that the Python interpreter runs."""
+
+    interpreted = True
+
+    def __init__(self, kind: type[Numpy] | type[Python]) -> None:
+        self.rings = Rings()
+        self._driver = kind(self.rings)
+
+    def run(self, batch: int, times: np.ndarray[Any, Any]) -> None:
+        """Runs device and driver in turns, len(times) of them; notes the cycles that each took the driver."""
+        step = self._driver.step
+        for i in range(len(times)):
+            bring_once(self.rings.nic, batch)
+            begin = cycles()
+            step(batch)
+            times[i] = cycles() - begin
+            take_once(self.rings.nic)
+
+
+class Queues:
+    """Our queue records for full receive rings and empty transmit rings."""
+
+    def __init__(
+        self, rings: Rings, slots: np.ndarray[Any, Any], pool: int, addresses: int = 0
+    ) -> None:
+        self.rx, self.tx = records(1, RxQueue), records(1, TxQueue)
+        self._slots = slots.copy(), np.zeros(RING, np.uint32)
+        shared = {"pool": pool, "addresses": addresses, "mask": RING - 1}
+        for side, record, bufs in zip(("rx", "tx"), (self.rx, self.tx), self._slots, strict=True):
+            own = {"ring": rings.at(f"{side}_ring"), "doorbell": rings.at(f"{side}_tail")}
+            for name, value in (shared | own | {"bufs": address_of(bufs)}).items():
+                record[0][name] = value
+        rings.array("rx_tail", 1, np.uint32)[0] = RING - 1
+
+    @property
+    def addresses(self) -> tuple[int, int]:
+        """Where the two records are."""
+        return address_of(self.rx), address_of(self.tx)
 
 
 def candidates() -> dict[str, Callable[[], Candidate]]:
-    """All rows that this machine can run, by name: call one to set it up."""
-    rows: dict[str, Callable[[], Candidate]] = {
+    """The rows that this machine can run: call one to set it up."""
+    c_rows: dict[str, Callable[[], Candidate]] = {
+        "c-O2": partial(_c, "-O2"),
+        "c-O3": partial(_c, "-O3"),
+        "c-O3-lto": partial(_c, "-O3", "-flto"),
+        "c-soa-O3": _c_soa,
+    }
+    return {
         "ixy": _ixy,
         "ixy-header-layout": _header_layout,
+        **(c_rows if compiler() else {}),
+        "numpy": partial(Interpreted, Numpy),
+        "python": partial(Interpreted, Python),
     }
-    if compiler():
-        rows |= {
-            "c-O2": partial(_c, "-O2"),
-            "c-O3": partial(_c, "-O3"),
-            "c-O3-lto": partial(_c, "-O3", "-flto"),
-            "c-soa-O3": _c_soa,
-        }
-    return rows | {"numpy": partial(_interpreted, Numpy), "python": partial(_interpreted, Python)}
-
-
-class Ways:
-    """What the app's forward function needs beside queues and buffers."""
-
-    def __init__(self) -> None:
-        self.way, self.control = records(1, Way), records(1, Control)
 
 
 def step_ixy(address):  # type: ignore[no-untyped-def]
@@ -67,52 +124,55 @@ def step_ixy(address):  # type: ignore[no-untyped-def]
 
 
 def _ixy() -> Candidate:
-    rings = Rings.build()
-    pool, addresses, rx, tx = _our_queues(rings)
-    return _compiled(rings, entry_point(step_ixy), rx, tx, [pool, addresses])
+    rings = Rings()
+    return Candidate(rings, entry_point(step_ixy), *_our_layout(rings))
 
 
 def _c_soa() -> Candidate:
-    """The same queues, given to C."""
-    rings = Rings.build()
-    pool, addresses, rx, tx = _our_queues(rings)
-    code = library(OUR_LAYOUT, "-O3")
-    return _compiled(rings, _address(code.forward), rx, tx, [pool, addresses, code])
+    """C on the same records."""
+    rings, code = Rings(), library(OUR_LAYOUT, "-O3")
+    return Candidate(rings, _address(code.forward), *_our_layout(rings))
 
 
-def _our_queues(rings: Rings) -> tuple[Any, ...]:
+def _our_layout(rings: Rings) -> tuple[Queues, Mempool, object]:
     pool = Mempool(BUFS)
     addresses = pool.device_addresses(np.array([pool.memory.address], np.uint64))
     slots = pool.take(RING)
-    rings.array("rx_ring", 2 * RING, np.uint64)[::2] = addresses[slots - pool.first]
-    shared = {"pool": address_of(pool.record), "addresses": address_of(addresses) - 8 * pool.first}
-    return pool, addresses, *_queues(rings, slots, shared)
+    rings.offer(addresses[slots - pool.first])
+    return (
+        Queues(rings, slots, address_of(pool.record), address_of(addresses) - 8 * pool.first),
+        pool,
+        addresses,
+    )
 
 
 def _header_layout() -> Candidate:
-    rings = Rings.build()
-    memory = DmaMemory(BUFS * Packet.itemsize)
+    rings, memory = Rings(), DmaMemory(BUFS * Packet.itemsize)
     packets = np.frombuffer(memory.view(0, memory.size), Packet)
-    stack = np.arange(BUFS, dtype=np.uint32)
-    packets["index"] = stack
-    packets["address"] = memory.address + Packet.fields["bytes"][1] + stack.astype(np.uint64) * Packet.itemsize
+    packets["index"] = stack = np.arange(BUFS, dtype=np.uint32)
+    packets["address"] = (
+        memory.address + stack.astype(np.uint64) * Packet.itemsize + header_layout.HEADER
+    )
     pool = records(1, HeaderPool)
-    pool[0]["packets"], pool[0]["stack"] = memory.address, address_of(stack)
-    pool[0]["count"], pool[0]["top"] = BUFS, BUFS - RING
-    rings.array("rx_ring", 2 * RING, np.uint64)[::2] = packets["address"][-RING:]
-    queues = _queues(rings, stack[-RING:].copy(), {"pool": address_of(pool)})
-    return _compiled(rings, entry_point(header_layout.step), *queues, [memory, packets, stack, pool])
+    pool[0] = (memory.address, address_of(stack), BUFS - RING, 0, BUFS)
+    slots = stack[-RING:]
+    rings.offer(packets["address"][slots])
+    queues = Queues(rings, slots, address_of(pool))
+    return Candidate(rings, entry_point(header_layout.step), queues, memory, packets, stack, pool)
 
 
-def _queues(rings: Rings, slots: np.ndarray[Any, Any], shared: dict[str, int]) -> tuple[Any, Any]:
-    """Queue records for full receive and empty transmit rings."""
-    made = []
-    for kind, side in ((RxQueue, "rx"), (TxQueue, "tx")):
-        queue = np.zeros(RING, np.uint32) if side == "tx" else slots
-        record = records(1, kind)
-        place = {"ring": rings.at(f"{side}_ring"), "doorbell": rings.at(f"{side}_tail")}
-        for name, value in (shared | place | {"bufs": address_of(queue), "mask": RING - 1}).items():
-            record[0][name] = value
-        made.append((record, queue))
-    rings.array("rx_tail", 1, np.uint32)[0] = RING - 1
-    return made[0], made[1]
+def _c(*flags: str) -> Candidate:
+    """C in ixy's layout."""
+    rings, memory = Rings(), DmaMemory(BUFS * Packet.itemsize)
+    code = library(HEADER_LAYOUT, *flags)
+    code.nic_create.restype = ctypes.c_void_p
+    places = [
+        ctypes.c_void_p(rings.at(name)) for name in ("rx_ring", "tx_ring", "rx_tail", "tx_tail")
+    ]
+    nic = code.nic_create(*places, RING, ctypes.c_void_p(memory.address), BUFS)
+    return Candidate(rings, _address(code.forward), (nic, nic), memory)
+
+
+def _address(function: Any) -> int:
+    """The entry point of a C function."""
+    return int(ctypes.cast(function, ctypes.c_void_p).value or 0)

@@ -23,6 +23,7 @@ Packet = np.dtype(
     ],
     align=True,
 )
+HEADER = 64  # bytes in front of the data
 HeaderPool = np.dtype(
     [("packets", "u8"), ("stack", "u8"), ("top", "u4"), ("lock", "u4"), ("count", "u4")], align=True
 )

@@ -6,7 +6,6 @@ memory: it writes frames to the buffers of receive descriptors and writes these 
 descriptors and marks these done (7.2.3). Each frame has a number, and each one sent is compared with what it should be.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,7 +39,10 @@ Nic = np.dtype(
         ("expected", "u8"),  # what should be sent next
         ("received", "u8"),
         ("sent", "u8"),
-        ("harmed", "u8"),  # sent, but not the frame expected: changed, out of order, or one before it was lost
+        (
+            "harmed",
+            "u8",
+        ),  # sent, but not the frame expected: changed, out of order, or one before it was lost
         ("rx_head", "u4"),
         ("tx_head", "u4"),
     ],
@@ -51,7 +53,8 @@ Job = np.dtype(  # what a candidate's step is given
         ("rx", "u8"),  # its queues, in its own form
         ("tx", "u8"),
         ("bufs", "u8"),  # room for a batch
-        ("extra", "u8"),
+        ("way", "u8"),  # of the app's forward function
+        ("control", "u8"),
         ("batch", "u8"),
         ("seen", "u8"),  # the sum of a byte of each packet: one that nobody reads is no workload
     ],
@@ -59,26 +62,18 @@ Job = np.dtype(  # what a candidate's step is given
 )
 
 
-@dataclass(frozen=True)
 class Rings:
     """Descriptor rings and doorbells in memory of their own, and the device that works on them."""
 
-    memory: DmaMemory
-    frames: np.ndarray[Any, Any]
-    nic: np.ndarray[Any, Any]
-
-    @classmethod
-    def build(cls) -> "Rings":
-        """Empty rings. Receive descriptors begin to work when RDT is moved."""
-        memory = DmaMemory(RING * 32 + 4096)
-        rx, tx, rdt, tdt = (memory.address + memory.take(size) for size in (RING * 16, RING * 16, 4, 4))
-        frames = np.frombuffer(numbered_frame() * 2, np.uint8).copy()
-        nic = records(1, Nic)
-        places = {"rx_ring": rx, "tx_ring": tx, "rx_tail": rdt, "tx_tail": tdt}
-        for field, address in places.items():
-            nic[0][field] = address
-        nic[0]["frame"], nic[0]["expected"] = address_of(frames), address_of(frames) + MIN_SIZE
-        return cls(memory, frames, nic)
+    def __init__(self) -> None:
+        self._memory = DmaMemory(RING * 32 + 4096)
+        self._frames = np.frombuffer(numbered_frame() * 2, np.uint8).copy()
+        self.nic = records(1, Nic)
+        sizes = {"rx_ring": RING * 16, "tx_ring": RING * 16, "rx_tail": 4, "tx_tail": 4}
+        for field, size in sizes.items():
+            self.nic[0][field] = self._memory.address + self._memory.take(size)
+        self.nic[0]["frame"] = address_of(self._frames)
+        self.nic[0]["expected"] = address_of(self._frames) + MIN_SIZE
 
     def at(self, field: str) -> int:
         """One of the device's fields."""
@@ -86,8 +81,12 @@ class Rings:
 
     def array(self, field: str, count: int, dtype: Any) -> np.ndarray[Any, Any]:
         """What one of the device's addresses points to."""
-        offset = self.at(field) - self.memory.address
-        return np.frombuffer(self.memory.view(offset, count * np.dtype(dtype).itemsize), dtype)
+        offset = self.at(field) - self._memory.address
+        return np.frombuffer(self._memory.view(offset, count * np.dtype(dtype).itemsize), dtype)
+
+    def offer(self, addresses: np.ndarray[Any, Any]) -> None:
+        """Fills the receive ring with buffers (RING device addresses). They are the device's once RDT has moved."""
+        self.array("rx_ring", RING, RxDescriptor)["buffer"] = addresses
 
 
 @compiled

@@ -1,6 +1,5 @@
 """Our driver without a compiler: in vectorized NumPy, and in plain Python loops. Rings and layout are the same."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,9 @@ class Numpy:
         self.memory = DmaMemory(BUFS * STRIDE)
         bytes_of = np.frombuffer(self.memory.view(0, BUFS * STRIDE), np.uint8).reshape(BUFS, STRIDE)
         self.packets = bytes_of[:, HEADROOM:]
-        self.addresses = np.arange(BUFS, dtype=np.uint64) * STRIDE + (self.memory.address + HEADROOM)
+        self.addresses = np.arange(BUFS, dtype=np.uint64) * STRIDE + (
+            self.memory.address + HEADROOM
+        )
         self.lengths = np.zeros(BUFS, np.uint32)
         self.stack = np.arange(BUFS, dtype=np.uint32)
         self.rx = rings.array("rx_ring", RING, RxDescriptor)
@@ -93,13 +94,10 @@ class Numpy:
         self.top += len(bufs)
 
 
-@dataclass
 class Python:
     """Each packet is some reads and writes of memoryviews."""
 
-    rings: Rings
-
-    def __post_init__(self) -> None:
+    def __init__(self, rings: Rings) -> None:
         self.memory = DmaMemory(BUFS * STRIDE)
         first = self.memory.address + HEADROOM
         self.bytes = self.memory.view(0, BUFS * STRIDE)
@@ -107,10 +105,10 @@ class Python:
         self.lengths = [0] * BUFS
         self.free = list(range(RING, BUFS))
         self.rx_slots, self.tx_slots = list(range(RING)), [0] * RING
-        self.rx = memoryview(self.rings.array("rx_ring", RING * 2, np.uint64))
-        self.tx = memoryview(self.rings.array("tx_ring", RING * 2, np.uint64))
-        self.rx_tail = memoryview(self.rings.array("rx_tail", 1, np.uint32))
-        self.tx_tail = memoryview(self.rings.array("tx_tail", 1, np.uint32))
+        self.rx = memoryview(rings.array("rx_ring", RING * 2, np.uint64))
+        self.tx = memoryview(rings.array("tx_ring", RING * 2, np.uint64))
+        self.rx_tail = memoryview(rings.array("rx_tail", 1, np.uint32))
+        self.tx_tail = memoryview(rings.array("tx_tail", 1, np.uint32))
         self.rx_index = self.tx_index = self.clean = self.seen = 0
         for slot in self.rx_slots:
             self.rx[2 * slot] = self.addresses[slot]

@@ -53,7 +53,8 @@ struct job {
 	struct device *rx;
 	struct device *tx;
 	void *bufs;
-	void *extra;
+	void *way;
+	void *control;
 	uint64_t batch;
 	uint64_t seen;
 };

@@ -18,10 +18,23 @@ from ixy.errors import IxyError
 from ixy.memory.pool import PacketBuffer, Pool
 
 SOURCES = Path(__file__).parent
-HEADER_LAYOUT = ("mempool.c", "driver.c", "forward.c")  # apart, as a library and its user are: -flto matters
+HEADER_LAYOUT = (
+    "mempool.c",
+    "driver.c",
+    "forward.c",
+)  # apart, as a library and its user are: -flto matters
 OUR_LAYOUT = ("soa.c",)
 # What Numba compiles for: this processor. Hidden symbols: calls between the files are as direct as in a program
-FLAGS = ("-std=gnu11", "-march=native", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror")
+FLAGS = (
+    "-std=gnu11",
+    "-march=native",
+    "-fPIC",
+    "-shared",
+    "-fvisibility=hidden",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+)
 # The records of soa.c, by their names there
 RECORDS: Mapping[str, np.dtype[Any]] = {
     "rx_queue": RxQueue, "tx_queue": TxQueue, "pool": Pool, "packet_buffer": PacketBuffer, "job": Job,

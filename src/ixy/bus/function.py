@@ -43,7 +43,9 @@ class PciFunction(ABC):
 
     @abstractmethod
     def dma_map(self, memory: DmaMemory) -> np.ndarray[Any, np.dtype[np.uint64]]:
-        """Lets the device reach `memory`; returns where it finds each of its pages of `memory.page` bytes."""
+        """Lets the device reach `memory`; returns where it finds each of its pages of `memory.page`
+        bytes.
+        """
 
     @abstractmethod
     def dma_unmap(self, memory: DmaMemory) -> None:
@@ -54,11 +56,15 @@ class PciFunction(ABC):
         """Lets go of the function."""
 
     def check(self) -> None:
-        """Raises IxyError if the bus knows of a fault: a DMA that it refused, a device that is gone."""
+        """Raises IxyError if the bus knows of a fault: a DMA that it refused, a device that is
+        gone.
+        """
 
     @property
     def ended(self) -> bool | None:
-        """Whether the far end has nothing more to send. None where nobody can know, as on a real wire."""
+        """Whether the far end has nothing more to send. None where nobody can know, as on a real
+        wire.
+        """
         return None
 
     def far_end(self) -> dict[str, int]:

@@ -1,6 +1,5 @@
 """`ixy bench`."""
 
-import json
 from typing import Annotated
 
 import typer

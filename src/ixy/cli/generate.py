@@ -16,7 +16,9 @@ def command(
     rate: Annotated[
         float | None, typer.Option(help="Packets per second (default: as many as possible).", min=1)
     ] = None,
-    size: Annotated[int, typer.Option(help="Bytes per frame, without the CRC.", min=60, max=1514)] = 60,
+    size: Annotated[
+        int, typer.Option(help="Bytes per frame, without the CRC.", min=60, max=1514)
+    ] = 60,
     queues: Queues = 1,
     seconds: Seconds = None,
     count: Count = None,

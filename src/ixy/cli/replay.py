@@ -17,7 +17,8 @@ def command(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A pcap or pcapng file.")],
     device: Annotated[str, typer.Argument(metavar="DEV", help="A device, such as emu:tap:ixy0.")],
     speed: Annotated[
-        str, typer.Option(help="max, a factor of the recorded speed such as 1x, or packets per second.")
+        str,
+        typer.Option(help="max, a factor of the recorded speed such as 1x, or packets per second."),
     ] = "max",
     loop: Annotated[int, typer.Option(help="How many times.", min=1)] = 1,
     seconds: Seconds = None,
@@ -41,7 +42,9 @@ def command(
 
 
 def parse_speed(text: str) -> tuple[float | None, float | None]:
-    """A factor of the recorded speed, or packets per second; neither for max. Raises IxyError for anything else."""
+    """A factor of the recorded speed, or packets per second; neither for max. Raises IxyError for
+    anything else.
+    """
     if text == "max":
         return None, None
     number = text.removesuffix("x")
@@ -50,5 +53,7 @@ def parse_speed(text: str) -> tuple[float | None, float | None]:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise IxyError(f"--speed {text}: give it max, a factor such as 1x or 0.5x, or packets per second")
+        raise IxyError(
+            f"--speed {text}: give it max, a factor such as 1x or 0.5x, or packets per second"
+        )
     return (value, None) if text.endswith("x") else (None, value)

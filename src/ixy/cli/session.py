@@ -39,27 +39,39 @@ class App(Protocol):
 
 
 class Session:
-    """One run of a command, as a context: devices, the time it took, how it ended. Leaving it prints the totals.
+    """One run of a command, as a context: devices, the time it took, how it ended. Leaving it
+    prints the totals.
 
-    `results` are the command's own totals, set anew when they are known. `bounded`: the run has an end of its own, which
-    a signal would cut short. `exit_code` tells, afterwards, whether all was done that was asked.
+    `results` are the command's own totals, set anew when they are known. `bounded`: the run has an
+    end of its own, which a signal would cut short. `exit_code` tells, afterwards, whether all was
+    done that was asked.
     """
 
     def __init__(
         self, addresses: Sequence[str], *, as_json: bool, bounded: bool, results: dict[str, Any]
     ) -> None:
-        self.addresses, self.as_json, self.bounded, self.results = addresses, as_json, bounded, results
+        self.addresses, self.as_json, self.bounded, self.results = (
+            addresses,
+            as_json,
+            bounded,
+            results,
+        )
         self.devices: list[Any] = []
         self.seconds = 0.0
         self.statistics: list[Any] = []
-        self.drops: list[dict[str, int]] = [{} for _ in addresses]  # those that the command knows of
+        self.drops: list[dict[str, int]] = [
+            {} for _ in addresses
+        ]  # those that the command knows of
         self.exit_code = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> bool:
         while self.devices:
             self.devices.pop().close()
@@ -82,7 +94,9 @@ class Session:
         return self.devices
 
     def run(self, app: App, seconds: float | None = None) -> None:
-        """Runs an app until it is done, until the time is over, or until a signal comes; shows it each second."""
+        """Runs an app until it is done, until the time is over, or until a signal comes; shows it
+        each second.
+        """
         signals.hold()
         app.start()
         while not app.workers.running and not signals.received:

@@ -9,7 +9,9 @@ from typing import NoReturn
 
 
 class Stopped(BaseException):
-    """A signal has come before there was anything to stop; or, at the end of a run, an early stop to be reported."""
+    """A signal has come before there was anything to stop; or, at the end of a run, an early stop
+    to be reported.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -17,7 +19,9 @@ class Stopped(BaseException):
 
 
 class Signals:
-    """Ctrl-C and SIGTERM. Until `hold`, they raise Stopped wherever the program is; then they only set `received`."""
+    """Ctrl-C and SIGTERM. Until `hold`, they raise Stopped wherever the program is; then they only
+    set `received`.
+    """
 
     def __init__(self) -> None:
         self.received = 0
@@ -32,7 +36,9 @@ class Signals:
             raise Stopped(number)
 
     def hold(self) -> None:
-        """From now on the program looks at `received` itself. Raises Stopped if it is too late for that."""
+        """From now on the program looks at `received` itself. Raises Stopped if it is too late for
+        that.
+        """
         self._held = True
         if self.received:
             raise Stopped(self.received)
@@ -49,7 +55,8 @@ def main() -> NoReturn:
         code = stop.exit_code
     sys.stdout.flush()
     sys.stderr.flush()
-    # no clean-up by the interpreter: a thread may still be in the compiler, and everything has been closed
+    # no clean-up by the interpreter: a thread may still be in the compiler, and everything has been
+    # closed
     os._exit(code)
 
 

@@ -1,1 +1,3 @@
-"""The datasheets, machine-readable: what drivers and emulated devices both read, and neither repeats."""
+"""The datasheets, machine-readable: what drivers and emulated devices both read, and neither
+repeats.
+"""

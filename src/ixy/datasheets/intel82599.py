@@ -1,4 +1,5 @@
-"""The Intel 82599 10 GbE controller's datasheet (revision 3.3), as far as driver and emulator use it.
+"""The Intel 82599 10 GbE controller's datasheet (revision 3.3), as far as driver and emulator use
+it.
 
 X540 and X550 keep these registers at these places.
 """
@@ -18,7 +19,9 @@ MODELS = {  # PCI device ids of the families that share this programming interfa
 REGISTER_SPACE = 128 * 1024  # bytes of BAR 0
 QUEUES = 64  # queue pairs used here; the device has 128
 RSS_QUEUES = 16  # a redirection table entry has 4 bits (8.2.3.7.15)
-RING_SIZES = range(64, 4097)  # a power of two of descriptors; RDLEN and TDLEN are multiples of 128 bytes
+RING_SIZES = range(
+    64, 4097
+)  # a power of two of descriptors; RDLEN and TDLEN are multiples of 128 bytes
 
 
 class CTRL(Fields):
@@ -289,7 +292,8 @@ INTEL82599 = Datasheet(
     ],
 )  # fmt: skip
 
-# A descriptor is 16 bytes that driver and device write in turns, each in a format of its own: a union.
+# A descriptor is 16 bytes that driver and device write in turns, each in a format of its own: a
+# union.
 
 RxDescriptor = np.dtype(
     {

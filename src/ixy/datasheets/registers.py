@@ -4,12 +4,13 @@ A table has a line per register (or array of registers), as the datasheet has:
 
     NAME  OFFSET[+STEP*COUNT][,OFFSET...][,~ALIAS...]  ACCESS  RESET  SECTION  Title
 
-Several ranges continue one another's index; a range behind `~` is another address of the first entries. ACCESS is RW,
-RO, WO, RC (clears on read), W1C (clears where a 1 is written) or W1S (sets there). RESET is the value after a reset,
-`-` for 0.
+Several ranges continue one another's index; a range behind `~` is another address of the first
+entries. ACCESS is RW, RO, WO, RC (clears on read), W1C (clears where a 1 is written) or W1S (sets
+there). RESET is the value after a reset, `-` for 0.
 
-A driver binds the table to a device: `regs.RXDCTL[q].update(ENABLE=1)`. An emulated device asks it the other way round:
-`sheet.at(offset)`. With IXY_TRACE=1 each access of a driver is printed, decoded, to stderr.
+A driver binds the table to a device: `regs.RXDCTL[q].update(ENABLE=1)`. An emulated device asks it
+the other way round: `sheet.at(offset)`. With IXY_TRACE=1 each access of a driver is printed,
+decoded, to stderr.
 """
 
 import os
@@ -42,7 +43,9 @@ class Field(NamedTuple):
         return (word & self.mask) >> self.low
 
     def put(self, word: int, value: int) -> int:
-        """The word with the field set. Raises ValueError if the value needs more bits than there are."""
+        """The word with the field set. Raises ValueError if the value needs more bits than there
+        are.
+        """
         if value < 0 or value >> self.width:
             raise ValueError(f"{value:#x} does not fit in {self.width} bits")
         return word & ~self.mask | value << self.low
@@ -116,14 +119,14 @@ class Datasheet:
 
     def __init__(self, table: str, fields: list[type[Fields]]) -> None:
         by_name = {kind.__name__: kind.all() for kind in fields}
-        self.rows = [_row(line.split(None, 5), by_name) for line in table.splitlines() if line.strip()]
+        self.rows = [
+            _row(line.split(None, 5), by_name) for line in table.splitlines() if line.strip()
+        ]
         self.registers = {row.name: row for row in self.rows}
 
     @cached_property
     def _by_offset(self) -> dict[int, tuple[Register, int]]:
-        return {
-            offset: (row, index) for row in self.rows for offset, index in addresses(row)
-        }
+        return {offset: (row, index) for row in self.rows for offset, index in addresses(row)}
 
     def at(self, offset: int) -> tuple[Register, int] | None:
         """The register at an offset and its index, None if the table has none there."""
@@ -208,7 +211,9 @@ class Bound:
         self.write(self.read(), **fields)
 
     def wait(self, timeout: float, **fields: int) -> None:
-        """Waits until fields have these values. Raises DeviceTimeout, with the section, after `timeout` seconds."""
+        """Waits until fields have these values. Raises DeviceTimeout, with the section, after
+        `timeout` seconds.
+        """
         deadline = time.monotonic() + timeout
         while True:
             word = self.read()
@@ -229,7 +234,9 @@ class Bound:
 
 
 class Registers:
-    """A device's registers by the datasheet's names: `regs.CTRL.read()`, `regs.RXDCTL[3].update(ENABLE=1)`."""
+    """A device's registers by the datasheet's names: `regs.CTRL.read()`,
+    `regs.RXDCTL[3].update(ENABLE=1)`.
+    """
 
     def __init__(self, sheet: Datasheet, file: RegisterFile, name: str) -> None:
         self.sheet, self.file, self.name = sheet, file, name

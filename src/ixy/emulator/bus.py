@@ -1,7 +1,7 @@
 """The bus between our drivers and the emulated devices in this process.
 
-All emulated devices of a process run in one thread, compiled and without the GIL. A function made with `threaded=False`
-runs only when a test calls `step`.
+All emulated devices of a process run in one thread, compiled and without the GIL. A function made
+with `threaded=False` runs only when a test calls `step`.
 """
 
 import atexit

@@ -13,10 +13,11 @@ _MFD_HUGETLB = 4  # memfd_create(2)
 class DmaMemory:
     """Zeroed shared memory without a name in the file system, mapped into this process.
 
-    `address` is where it starts here, `size` its bytes, `file` its descriptor (to share it with another process).
-    A device knows it by other addresses: those come from the bus that maps it (`PciFunction.dma_map`). `page` bytes
-    from a multiple of `page` on are contiguous for every device: a huge page where real hardware wants physical
-    addresses, all of the memory where the bus translates.
+    `address` is where it starts here, `size` its bytes, `file` its descriptor (to share it with
+    another process). A device knows it by other addresses: those come from the bus that maps it
+    (`PciFunction.dma_map`). `page` bytes from a multiple of `page` on are contiguous for every
+    device: a huge page where real hardware wants physical addresses, all of the memory where the
+    bus translates.
 
     Raises IxyError when there are not enough huge pages.
     """
@@ -39,7 +40,9 @@ class DmaMemory:
         self._used = 0
 
     def take(self, size: int, align: int = 128) -> int:
-        """Hands out `size` bytes, never to be returned; gives their offset. Raises IxyError if none are left."""
+        """Hands out `size` bytes, never to be returned; gives their offset. Raises IxyError if none
+        are left.
+        """
         offset = -(-self._used // align) * align
         if offset + size > self.size:
             raise IxyError(f"DMA memory of {self.size} bytes has no {size} left")

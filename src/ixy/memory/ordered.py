@@ -1,8 +1,9 @@
 """Memory shared with a device or with another thread, seen through records.
 
-The compiler and the processor may reorder, merge or drop plain loads and stores. A descriptor's DONE bit, a doorbell
-and a ring's indices must be accessed once each and in order: the functions here do that. In compiled code they are
-atomic LLVM loads and stores (plain `mov` on x86); with NUMBA_DISABLE_JIT=1 their plain Python bodies run.
+The compiler and the processor may reorder, merge or drop plain loads and stores. A descriptor's
+DONE bit, a doorbell and a ring's indices must be accessed once each and in order: the functions
+here do that. In compiled code they are atomic LLVM loads and stores (plain `mov` on x86); with
+NUMBA_DISABLE_JIT=1 their plain Python bodies run.
 
 A field is named by a literal: `load_acquire(descriptor, "status")`.
 """
@@ -127,7 +128,9 @@ def fetch_add(record: Any, field: str, value: int) -> Any:
 
 @in_machine_code(_array_at)
 def array_at(address: Any, count: Any, dtype: Any) -> Any:
-    """The memory at an address, as an array of `count` items of `dtype`. Nothing checks that it is mapped."""
+    """The memory at an address, as an array of `count` items of `dtype`. Nothing checks that it is
+    mapped.
+    """
     dtype = np.dtype(dtype)
     raw = (ctypes.c_char * (int(count) * dtype.itemsize)).from_address(int(address))
     return np.frombuffer(raw, dtype).view(np.recarray if dtype.names else np.ndarray)
@@ -141,7 +144,9 @@ def copy_bytes(target: Any, source: Any, size: Any) -> None:
 
 @compiled
 def lock(record):  # type: ignore[no-untyped-def]
-    """Takes the spin lock in a record's field `lock`. Such locks are held for microseconds, so whoever waits tries on."""
+    """Takes the spin lock in a record's field `lock`. Such locks are held for microseconds, so
+    whoever waits tries on.
+    """
     while exchange(record, "lock", 1):
         give_way()
 
@@ -155,7 +160,8 @@ def unlock(record):  # type: ignore[no-untyped-def]
 def records(count: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     """Zeroed records that compiled functions and, with the JIT off, plain Python can take.
 
-    A plain struct array crosses into compiled code in 0.2 us, a recarray in 2.4 us; only the latter knows `.field`.
+    A plain struct array crosses into compiled code in 0.2 us, a recarray in 2.4 us; only the latter
+    knows `.field`.
     """
     plain = np.zeros(count, dtype)
     return plain if JIT else plain.view(np.recarray)

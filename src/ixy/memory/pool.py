@@ -1,14 +1,16 @@
 """Packet buffers.
 
-A buffer is a number. Its bytes are `packets(pool)[number].bytes`, its packet's length is `lengths(pool)[number]`; where
-a device finds it stands in a table per device. Nothing about a packet stands in packet memory itself: a driver that
-only moves packets never touches their cache lines, and that is most of what makes it fast.
+A buffer is a number. Its bytes are `packets(pool)[number].bytes`, its packet's length is
+`lengths(pool)[number]`; where a device finds it stands in a table per device. Nothing about a
+packet stands in packet memory itself: a driver that only moves packets never touches their cache
+lines, and that is most of what makes it fast.
 
-Buffers lie 2112 bytes apart, 33 cache lines, an odd number: packet starts visit all cache sets in turn. (At 2048 they
-would all compete for two of 64.) The 64 bytes before the packet are headroom: virtio puts its header there.
+Buffers lie 2112 bytes apart, 33 cache lines, an odd number: packet starts visit all cache sets in
+turn. (At 2048 they would all compete for two of 64.) The 64 bytes before the packet are headroom:
+virtio puts its header there.
 
-Numbers are unique in the process, so a buffer given to the wrong pool can be told. Any thread may take and free
-buffers: a spin lock is held once per batch.
+Numbers are unique in the process, so a buffer given to the wrong pool can be told. Any thread may
+take and free buffers: a spin lock is held once per batch.
 """
 
 import itertools
@@ -33,7 +35,10 @@ Pool = np.dtype(
         ("packets", "u8"),  # where the buffer with the number 0 would be
         ("lengths", "u8"),  # likewise: packet length of each buffer (u4)
         ("takers", "u8"),  # likewise, IXY_DEBUG=1: who has each buffer (u4), 0 if it is free
-        ("stack", "u8"),  # the numbers of the free buffers (u4); the last one freed is the first taken: its
+        (
+            "stack",
+            "u8",
+        ),  # the numbers of the free buffers (u4); the last one freed is the first taken: its
         ("top", "u4"),  # lines are still in the cache
         ("lock", "u4"),
         ("first", "u4"),  # the buffers are numbered first ... first + count - 1
@@ -45,7 +50,9 @@ PacketBuffer = np.dtype([("headroom", "u1", HEADROOM), ("bytes", "u1", BUF_SIZE)
 
 
 class BufferMisuse(IxyError):
-    """A double free, a foreign buffer, a send of a buffer that is free, a leak. Found with IXY_DEBUG=1."""
+    """A double free, a foreign buffer, a send of a buffer that is free, a leak. Found with
+    IXY_DEBUG=1.
+    """
 
     def __init__(self, what: str, buf: int, taker: int) -> None:
         where = _TAKERS[taker] if taker < len(_TAKERS) else "a buffer of another pool"
@@ -67,7 +74,9 @@ def taker(name: str) -> int:
 
 
 def call_site() -> int:
-    """The taker number of the Python line outside this package that asked for a buffer (1 if not debugging)."""
+    """The taker number of the Python line outside this package that asked for a buffer (1 if not
+    debugging).
+    """
     if not DEBUG:
         return 1
     package = os.path.dirname(os.path.dirname(__file__)) + os.sep
@@ -125,7 +134,9 @@ def alloc_batch(pool, bufs, who=1):  # type: ignore[no-untyped-def]
 
 @compiled
 def free_batch(pool, bufs):  # type: ignore[no-untyped-def]
-    """Gives buffers back. With IXY_DEBUG=1 raises BufferMisuse for a double free or a foreign buffer."""
+    """Gives buffers back. With IXY_DEBUG=1 raises BufferMisuse for a double free or a foreign
+    buffer.
+    """
     lock(pool)
     top = pool.top
     stack = free_stack(pool)
@@ -155,7 +166,9 @@ def check(pool, buf, what):  # type: ignore[no-untyped-def]
 
 @compiled
 def hand_over(pool, buf, who):  # type: ignore[no-untyped-def]
-    """IXY_DEBUG=1: `who` takes a buffer to send it. Raises BufferMisuse if it is free, foreign or being sent."""
+    """IXY_DEBUG=1: `who` takes a buffer to send it. Raises BufferMisuse if it is free, foreign or
+    being sent.
+    """
     lock(pool)
     check(pool, buf, "sent after it was freed")
     before = takers(pool)[buf]
@@ -181,8 +194,8 @@ def _free(pool, bufs):  # type: ignore[no-untyped-def]
 class Mempool:
     """A pool of `count` packet buffers of 2048 bytes.
 
-    `record[0]` is what compiled code takes as `pool`. A pool may serve several devices (each maps `memory`), so that a
-    packet received from one can be sent by another without a copy.
+    `record[0]` is what compiled code takes as `pool`. A pool may serve several devices (each maps
+    `memory`), so that a packet received from one can be sent by another without a copy.
     """
 
     def __init__(self, count: int = DEFAULT_BUFS, *, huge: bool = False) -> None:
@@ -194,7 +207,9 @@ class Mempool:
         self._takers = np.zeros(count, np.uint32)
         offsets = np.arange(count, dtype=np.uint64) * STRIDE
         page = self.memory.page
-        whole = offsets // page == (offsets + STRIDE - 1) // page  # a buffer across two pages is never used
+        whole = (
+            offsets // page == (offsets + STRIDE - 1) // page
+        )  # a buffer across two pages is never used
         self._stack = np.flip(self.first + np.flatnonzero(whole)).astype(np.uint32)
         self.count = len(self._stack)
         self._stack = np.concatenate([self._stack, np.zeros(count - self.count, np.uint32)])
@@ -212,16 +227,22 @@ class Mempool:
         return int(self.record[0]["top"])
 
     def take(self, count: int, who: int | None = None) -> np.ndarray[Any, Any]:
-        """Up to `count` free buffers (u4). `who` is their taker's number, by default the calling Python line."""
+        """Up to `count` free buffers (u4). `who` is their taker's number, by default the calling
+        Python line.
+        """
         bufs = np.zeros(count, np.uint32)
         return bufs[: _alloc(self.record, bufs, call_site() if who is None else int(who))]
 
     def give(self, bufs: np.ndarray[Any, Any]) -> None:
-        """Takes buffers (u4) back. With IXY_DEBUG=1 raises BufferMisuse for a double free or a foreign buffer."""
+        """Takes buffers (u4) back. With IXY_DEBUG=1 raises BufferMisuse for a double free or a
+        foreign buffer.
+        """
         _free(self.record, np.ascontiguousarray(bufs))
 
     def device_addresses(self, pages: np.ndarray[Any, np.dtype[np.uint64]]) -> Any:
-        """Where a device finds each buffer's packet, given where it finds each page of `memory`. u8[count]."""
+        """Where a device finds each buffer's packet, given where it finds each page of `memory`.
+        u8[count].
+        """
         offsets = np.arange(len(self._lengths), dtype=np.uint64) * STRIDE + HEADROOM
         page = np.uint64(self.memory.page)
         return pages[offsets // page] + offsets % page
@@ -244,6 +265,7 @@ class Mempool:
         if DEBUG and missing:
             first = int(np.flatnonzero(self._takers)[0])
             raise BufferMisuse(
-                f"{missing} leaked at close, the first", self.first + first, int(self._takers[first])
+                f"{missing} leaked at close, the first",
+                self.first + first,
+                int(self._takers[first]),
             )
-

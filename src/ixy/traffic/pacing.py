@@ -8,7 +8,9 @@ from ixy.system import now
 
 CATCH_UP = 1e6  # ns: what is due for longer is given up, not sent in one burst
 
-Pacer = np.dtype([("gap", "f8"), ("next", "f8")])  # ns between packets, 0 for no limit; when the next one is due
+Pacer = np.dtype(
+    [("gap", "f8"), ("next", "f8")]
+)  # ns between packets, 0 for no limit; when the next one is due
 
 
 def pacer(rate: float | None) -> np.ndarray[tuple[int], np.dtype[np.void]]:
@@ -20,7 +22,9 @@ def pacer(rate: float | None) -> np.ndarray[tuple[int], np.dtype[np.void]]:
 
 @compiled
 def due(pacer, most):  # type: ignore[no-untyped-def]
-    """How many packets are to be sent now, at most so many. They count as sent: give the rest to `not_sent`."""
+    """How many packets are to be sent now, at most so many. They count as sent: give the rest to
+    `not_sent`.
+    """
     if pacer.gap == 0:
         return most
     time = float(now())

@@ -13,10 +13,17 @@ HEADERS = 14 + 20 + 8
 FIRST_PORT = 10000  # flow f is sent from this UDP port + f
 DISCARD = 9  # the UDP port it is sent to (RFC 863)
 
-# A frame with a number. The complement behind it keeps the UDP checksum what it was, whatever the number (a word and its
-# complement add up to 0 in ones' complement), and shows damage. Both are in network byte order; the port is the flow.
+# A frame with a number. The complement behind it keeps the UDP checksum what it was, whatever the
+# number (a word and its complement add up to 0 in ones' complement), and shows damage. Both are in
+# network byte order; the port is the flow.
 Numbered = np.dtype(
-    [("ethernet_ip", "u1", 34), ("port", "u2"), ("udp", "u1", 6), ("number", "u8"), ("complement", "u8")]
+    [
+        ("ethernet_ip", "u1", 34),
+        ("port", "u2"),
+        ("udp", "u1", 6),
+        ("number", "u8"),
+        ("complement", "u8"),
+    ]
 )
 
 
@@ -55,12 +62,15 @@ def numbered_frame(
     source: bytes = bytes.fromhex("020000000001"),
     destination: bytes = bytes.fromhex("020000000002"),
 ) -> bytes:
-    """A UDP frame of `size` bytes (without the CRC) with the number 0: 10.0.0.1 to 10.0.0.2, a port per flow.
+    """A UDP frame of `size` bytes (without the CRC) with the number 0: 10.0.0.1 to 10.0.0.2, a port
+    per flow.
 
     Raises IxyError for a size that Ethernet does not carry.
     """
     if not MIN_SIZE <= size <= MAX_SIZE:
-        raise IxyError(f"a frame of {size} bytes: give it {MIN_SIZE} to {MAX_SIZE} (without the CRC)")
+        raise IxyError(
+            f"a frame of {size} bytes: give it {MIN_SIZE} to {MAX_SIZE} (without the CRC)"
+        )
     payload = bytes(8) + b"\xff" * 8 + bytes(size - HEADERS - 16)
     addresses = bytes([10, 0, 0, 1, 10, 0, 0, 2])
     udp = struct.pack(">HHHH", FIRST_PORT + flow, DISCARD, 8 + len(payload), 0)

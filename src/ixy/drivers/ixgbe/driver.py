@@ -1,4 +1,5 @@
-"""Set-up of the 82599: reset, link, receive and transmit units, as chapters 4.6.3 to 4.6.8 of the datasheet say.
+"""Set-up of the 82599: reset, link, receive and transmit units, as chapters 4.6.3 to 4.6.8 of the
+datasheet say.
 
 Read `IxgbeDevice._bring_up` first: it is the order of the datasheet, a method per section.
 """
@@ -19,9 +20,9 @@ from ixy.datasheets.intel82599 import (
     QUEUES,
     RING_SIZES,
     RSS_QUEUES,
+    TX_DD,
     VENDOR,
     RxDescriptor,
-    TX_DD,
     TxDescriptor,
 )
 from ixy.datasheets.registers import Registers
@@ -56,8 +57,9 @@ DROPS = {
 class IxgbeDevice(Device):
     """An 82599, X540 or X550 behind a PCI function.
 
-    `ring` descriptors per queue (a power of two from 64 to 4096); one queue pair per pool: queue i takes its buffers
-    from `pools[i]`. Raises IxyError for what the device does not have, DeviceTimeout if it does not answer.
+    `ring` descriptors per queue (a power of two from 64 to 4096); one queue pair per pool: queue i
+    takes its buffers from `pools[i]`. Raises IxyError for what the device does not have,
+    DeviceTimeout if it does not answer.
     """
 
     def __init__(
@@ -86,7 +88,9 @@ class IxgbeDevice(Device):
         queues = range(len(self.pools))
         self._reset()  # 4.6.3
         self._map_memory()
-        self.regs.AUTOC.update(LMS=3, AN_RESTART=1)  # 4.6.4: 10 Gbit/s serial; `wait_for_link` waits
+        self.regs.AUTOC.update(
+            LMS=3, AN_RESTART=1
+        )  # 4.6.4: 10 Gbit/s serial; `wait_for_link` waits
         self.statistics()  # 4.6.5: the counters clear when they are read
         self._totals = dict.fromkeys(self._totals, 0)
         self.mac = self._read_mac()
@@ -110,7 +114,9 @@ class IxgbeDevice(Device):
                 f" {RING_SIZES.start} to {RING_SIZES.stop - 1}"
             )
         for pool in self.pools:
-            needed = self.ring + 2 * rings.CLEAN_BATCH  # a full ring, and a batch on its way through
+            needed = (
+                self.ring + 2 * rings.CLEAN_BATCH
+            )  # a full ring, and a batch on its way through
             if pool.available < needed:
                 raise IxyError(
                     f"{self.address}: the pool is too small: {pool.available} free buffers,"
@@ -131,7 +137,9 @@ class IxgbeDevice(Device):
     def _map_memory(self) -> None:
         """Lets the device reach rings and packets, and only then use the bus at all."""
         self._ring_pages = self._map(self._memory)
-        self._addresses = {id(pool): pool.device_addresses(self._map(pool.memory)) for pool in self.pools}
+        self._addresses = {
+            id(pool): pool.device_addresses(self._map(pool.memory)) for pool in self.pools
+        }
         command = self.function.config_read(pci.COMMAND, 2)
         self.function.config_write(pci.COMMAND, 2, command | pci.COMMAND_BUS_MASTER)
 
@@ -140,21 +148,27 @@ class IxgbeDevice(Device):
         return self.function.dma_map(memory)
 
     def _init_rx(self) -> None:
-        """Receive set-up, section 4.6.7. Long there; without DCB, virtualization and offloads it is short."""
+        """Receive set-up, section 4.6.7. Long there; without DCB, virtualization and offloads it is
+        short.
+        """
         regs = self.regs
         regs.RXCTRL.update(RXEN=0)  # never reconfigure a running receiver
         regs.RXPBSIZE[0].write(SIZE=512)  # all of the packet buffer for traffic class 0, 4.6.11.3.4
         for i in range(1, 8):
             regs.RXPBSIZE[i].write(0)
         regs.HLREG0.update(RXCRCSTRP=1, JUMBOEN=0)
-        regs.RDRXCTL.update(CRCSTRIP=1, RSCFRSTSIZE=0, RSCACKC=1, FCOE_WRFIX=1)  # CRC: both, or neither
+        regs.RDRXCTL.update(
+            CRCSTRIP=1, RSCFRSTSIZE=0, RSCACKC=1, FCOE_WRFIX=1
+        )  # CRC: both, or neither
         regs.MAXFRS.update(MFS=FRAME_LIMIT)
         regs.FCTRL.update(BAM=1)
         regs.CTRL_EXT.update(NS_DIS=1)
         self._init_rss()
 
     def _init_rss(self) -> None:
-        """Spreads flows over the queues, section 7.1.2.8: the hash's low 7 bits pick a queue from the table."""
+        """Spreads flows over the queues, section 7.1.2.8: the hash's low 7 bits pick a queue from
+        the table.
+        """
         for i in range(10):
             self.regs.RSSRK[i].write(int.from_bytes(RSS_KEY[4 * i : 4 * i + 4], "little"))
         queues = min(len(self.pools), RSS_QUEUES)
@@ -192,8 +206,9 @@ class IxgbeDevice(Device):
         regs.RDBAL[queue].write(iova & 0xFFFFFFFF)
         regs.RDBAH[queue].write(iova >> 32)
         regs.RDLEN[queue].write(ring.nbytes)
-        # a packet without a descriptor is dropped at once: one slow queue must not stop the others
-        regs.SRRCTL[queue].write(BSIZEPACKET=2, BSIZEHEADER=4, DESCTYPE=1, DROP_EN=int(len(self.pools) > 1))
+        # DROP_EN stays 0: packets wait in the device's own buffer for a queue's descriptors, and
+        # none is lost as long as there is room; the price is that they wait behind one another
+        regs.SRRCTL[queue].write(BSIZEPACKET=2, BSIZEHEADER=4, DESCTYPE=1)
         regs.DCA_RXCTRL[queue].update(BIT12=0)
         regs.RXDCTL[queue].update(ENABLE=1)
         regs.RXDCTL[queue].wait(1.0, ENABLE=1)
@@ -219,9 +234,13 @@ class IxgbeDevice(Device):
         size = self.ring * descriptor.itemsize
         offset = self._memory.take(size)
         page, rest = divmod(offset, self._memory.page)
-        return np.frombuffer(self._memory.view(offset, size), descriptor), int(self._ring_pages[page]) + rest
+        return np.frombuffer(self._memory.view(offset, size), descriptor), int(
+            self._ring_pages[page]
+        ) + rest
 
-    def _record(self, kind: np.dtype[Any], ring: np.ndarray[Any, Any], tail: int, pool: Mempool, name: str) -> Record:
+    def _record(
+        self, kind: np.dtype[Any], ring: np.ndarray[Any, Any], tail: int, pool: Mempool, name: str
+    ) -> Record:
         """A queue's record, and the arrays it points to, which live as long as the device."""
         record, slots = records(1, kind), np.zeros(self.ring, np.uint32)
         self._rings.append((record, ring, slots))
@@ -238,7 +257,9 @@ class IxgbeDevice(Device):
         return record
 
     def _read_mac(self) -> bytes:
-        """The address that the device has loaded from its EEPROM into the first receive address register."""
+        """The address that the device has loaded from its EEPROM into the first receive address
+        register.
+        """
         high = self.regs.RAH[0].field("HIGH")
         return self.regs.RAL[0].read().to_bytes(4, "little") + high.to_bytes(2, "little")
 
@@ -251,7 +272,9 @@ class IxgbeDevice(Device):
         self.mac = mac
 
     def set_promiscuous(self, on: bool) -> None:
-        """Accepts all frames, or only those sent to the device, to its groups and to all (8.2.3.7.1)."""
+        """Accepts all frames, or only those sent to the device, to its groups and to all
+        (8.2.3.7.1).
+        """
         self.regs.FCTRL.update(UPE=int(on), MPE=int(on))
 
     def link_speed(self) -> int:
@@ -302,7 +325,9 @@ class IxgbeDevice(Device):
         return self.function.ended
 
     def flush(self, timeout: float = 1.0) -> int:
-        """Waits until all packets have been sent, at most `timeout` seconds; returns how many have not."""
+        """Waits until all packets have been sent, at most `timeout` seconds; returns how many have
+        not.
+        """
         deadline = time.monotonic() + timeout
         while (left := self._unsent()) and time.monotonic() < deadline:
             time.sleep(0.0001)
@@ -344,7 +369,9 @@ class IxgbeDevice(Device):
         self.function.config_write(pci.COMMAND, 2, command & ~pci.COMMAND_BUS_MASTER)
         for memory in self._mapped:
             self.function.dma_unmap(memory)
-        for pool, (record, ring, slots) in zip(itertools.cycle(self.pools), self._rings, strict=False):
+        for pool, (record, ring, slots) in zip(
+            itertools.cycle(self.pools), self._rings, strict=False
+        ):
             if ring.dtype == TxDescriptor:
                 slots = slots[_between(int(record[0]["clean"]), int(record[0]["index"]), self.ring)]
             pool.give(slots)

@@ -1,8 +1,8 @@
 """The hot path: receive and transmit rings of the 82599 (7.1.9, 7.2.3).
 
-A ring is an array of 16-byte descriptors in memory. We write descriptors and move the tail; the device works from the
-head to the tail and writes back to each descriptor that it is done. We look only at memory: reading a register, such as
-the head, would cost a round trip over PCI Express.
+A ring is an array of 16-byte descriptors in memory. We write descriptors and move the tail; the
+device works from the head to the tail and writes back to each descriptor that it is done. We look
+only at memory: reading a register, such as the head, would cost a round trip over PCI Express.
 """
 
 import numpy as np
@@ -37,7 +37,10 @@ RxQueue = np.dtype(
         ("mask", "u4"),  # slots - 1
         ("taker", "u4"),  # who we are to the pool (IXY_DEBUG=1)
         ("broken", "u4"),  # the last descriptor was part of a packet that is not to be delivered
-        ("damaged", "u8"),  # descriptors not delivered: bad status, or a packet over several of them
+        (
+            "damaged",
+            "u8",
+        ),  # descriptors not delivered: bad status, or a packet over several of them
     ],
     align=True,
 )
@@ -59,14 +62,17 @@ TxQueue = np.dtype(
 CLEAN_BATCH = 32  # buffers are given back so many at a time: one look at a descriptor instead of 32
 COMMAND = TX_EOP | TX_IFCS | TX_RS | TX_DEXT | TX_DATA
 
-# What the 64-bit `done` of a good packet looks like: done, complete, undamaged, shorter than a buffer (length is 47:32)
+# What the 64-bit `done` of a good packet looks like: done, complete, undamaged, shorter than a
+# buffer (length is 47:32)
 GOOD_MASK = RX_DD | RX_EOP | RX_RXE | 0xF800 << 32
 GOOD = RX_DD | RX_EOP
 
 
 @compiled
 def rx_batch(queue, bufs):  # type: ignore[no-untyped-def]
-    """Takes up to len(bufs) packets off the ring and puts an empty buffer in the place of each; returns how many."""
+    """Takes up to len(bufs) packets off the ring and puts an empty buffer in the place of each;
+    returns how many.
+    """
     ring = array_at(queue.ring, queue.mask + 1, RxDescriptor)
     index = np.int64(queue.index)
     if not load_acquire(ring[index], "done") & RX_DD:
@@ -115,10 +121,12 @@ def rx_batch(queue, bufs):  # type: ignore[no-untyped-def]
 
 @compiled
 def skip_broken(queue, ring, slots, addresses, index):  # type: ignore[no-untyped-def]
-    """Gives the device back what it filled with a packet that cannot be delivered; returns the next slot.
+    """Gives the device back what it filled with a packet that cannot be delivered; returns the next
+    slot.
 
-    That is one with errors (delivered only with FCTRL.SBP), one longer than a buffer, or one that spans descriptors:
-    then all its parts go, up to the one with EOP, in a later call if that part is still to come.
+    That is one with errors (delivered only with FCTRL.SBP), one longer than a buffer, or one that
+    spans descriptors: then all its parts go, up to the one with EOP, in a later call if that part
+    is still to come.
     """
     while True:
         descriptor = ring[index]
@@ -136,7 +144,9 @@ def skip_broken(queue, ring, slots, addresses, index):  # type: ignore[no-untype
 
 @compiled
 def tx_batch(queue, bufs):  # type: ignore[no-untyped-def]
-    """Puts packets on the ring, returns how many fitted. Buffers of packets already sent go back to the pool first."""
+    """Puts packets on the ring, returns how many fitted. Buffers of packets already sent go back to
+    the pool first.
+    """
     reclaim(queue)
     if len(bufs) == 0:
         return 0

@@ -69,7 +69,9 @@ def classify(port, frame, length):  # type: ignore[no-untyped-def]
 
 @compiled
 def choose(rss, protocol, tcp, udp, ip):  # type: ignore[no-untyped-def]
-    """Which of MRQC's hash functions applies: the transport's if it is on, else the addresses' (7.1.2.8.1)."""
+    """Which of MRQC's hash functions applies: the transport's if it is on, else the addresses'
+    (7.1.2.8.1).
+    """
     rss = np.int64(rss)
     wanted = tcp if protocol == TCP else udp if protocol == UDP else ip
     return rss & wanted if rss & wanted else rss & ip
@@ -100,9 +102,11 @@ def toeplitz(port, data, start, count, position):  # type: ignore[no-untyped-def
 
 
 def toeplitz_table(key: bytes) -> np.ndarray[tuple[int, int], np.dtype[np.uint32]]:
-    """For each position in the input and each byte there: its share in the hash (7.1.2.8.3). u4[36][256].
+    """For each position in the input and each byte there: its share in the hash (7.1.2.8.3).
+    u4[36][256].
 
-    Bit i of the input, counted from the first byte's highest, contributes the 32 bits of the key that begin at bit i.
+    Bit i of the input, counted from the first byte's highest, contributes the 32 bits of the key
+    that begin at bit i.
     """
     bits = int.from_bytes(key, "big")
     window = [bits >> 8 * len(key) - 32 - i & 0xFFFFFFFF for i in range(8 * HASH_BYTES)]

@@ -1,8 +1,9 @@
 """The 82599's data path: frames from the wire to descriptors and back (7.1, 7.2).
 
-A port is a record that the model (control path) and these compiled functions share, under the port's lock. Every address
-that a descriptor names is translated through the table of what the driver has mapped for DMA: anything else is a fault,
-recorded as an IOMMU would, and stops the queue.
+A port is a record that the model (control path) and these compiled functions share, under the
+port's lock. Every address that a descriptor names is translated through the table of what the
+driver has mapped for DMA: anything else is a fault, recorded as an IOMMU would, and stops the
+queue.
 """
 
 import numpy as np
@@ -12,7 +13,6 @@ from ixy.datasheets.intel82599 import (
     QUEUES,
     RX_DD,
     RX_EOP,
-    RX_PIF,
     TX_DATA,
     TX_DD,
     TX_DEXT,
@@ -29,7 +29,9 @@ from ixy.emulator.wire.frames import LONGEST, SHORTEST, commit, drop, is_full, p
 from ixy.memory.ordered import Word, array_at, copy_bytes, load_acquire, lock, store_release, unlock
 from ixy.system import back_off, now
 
-Mapping = np.dtype([("iova", "u8"), ("size", "u8"), ("address", "u8")])  # memory that the driver mapped
+Mapping = np.dtype(
+    [("iova", "u8"), ("size", "u8"), ("address", "u8")]
+)  # memory that the driver mapped
 Queue = np.dtype(
     [
         ("ring", "u8"),  # the descriptors, here; 0 while the queue is off
@@ -42,7 +44,8 @@ Queue = np.dtype(
         ("drop", "u8"),  # SRRCTL.DROP_EN
     ]
 )
-# Counters. Those of each direction are in the same order: all, good, octets, broadcast, multicast, then six by size.
+# Counters. Those of each direction are in the same order: all, good, octets, broadcast, multicast,
+# then six by size.
 RX_COUNTS, TX_COUNTS = 0, 11
 ALL, GOOD, OCTETS, BROADCAST, MULTICAST, BY_SIZE = range(6)
 RXMPC, RUC, ROC, QPRC, QBRC, QPRDC = range(22, 28)
@@ -106,7 +109,9 @@ def run(ports, until, burst):  # type: ignore[no-untyped-def]
 
 @compiled
 def step(port, burst):  # type: ignore[no-untyped-def]
-    """One round of a port: up to `burst` frames per queue and direction. Returns how many there were."""
+    """One round of a port: up to `burst` frames per queue and direction. Returns how many there
+    were.
+    """
     lock(port)
     wire = array_at(port.wire, 1, WireRecord)[0]
     handled = 0
@@ -122,12 +127,18 @@ def step(port, burst):  # type: ignore[no-untyped-def]
 
 @compiled
 def translate(port, iova, size):  # type: ignore[no-untyped-def]
-    """Where the driver's memory at a device address is; 0, and a recorded fault, if it mapped no such memory."""
+    """Where the driver's memory at a device address is; 0, and a recorded fault, if it mapped no
+    such memory.
+    """
     mappings = array_at(port.mappings, port.mapped, Mapping)
     size = np.uint64(size)
     for i in range(port.mapped):
         mapping = mappings[i]
-        if mapping.iova <= iova and size <= mapping.size and iova - mapping.iova <= mapping.size - size:
+        if (
+            mapping.iova <= iova
+            and size <= mapping.size
+            and iova - mapping.iova <= mapping.size - size
+        ):
             return mapping.address + (iova - mapping.iova)
     if port.faults == 0:
         port.fault_address = iova
@@ -155,7 +166,9 @@ def receive(port, wire, burst):  # type: ignore[no-untyped-def]
         elif queue.ring == 0 or queue.drop:
             port.counts[QPRDC] += np.uint64(1)
         elif not wire.patient and is_full(wire.rx):
-            port.counts[RXMPC] += np.uint64(1)  # the packet buffer is full (7.1.9 with DROP_EN clear)
+            port.counts[RXMPC] += np.uint64(
+                1
+            )  # the packet buffer is full (7.1.9 with DROP_EN clear)
         else:
             port.held = 1  # waits in the packet buffer, and all others behind it
             break
@@ -167,7 +180,9 @@ def receive(port, wire, burst):  # type: ignore[no-untyped-def]
 
 @compiled
 def admit(port, frame, length):  # type: ignore[no-untyped-def]
-    """Counts a frame and decides whether it is received: length, then address (8.2.3.22.13, 7.1.1.1)."""
+    """Counts a frame and decides whether it is received: length, then address (8.2.3.22.13,
+    7.1.1.1).
+    """
     port.counts[RX_COUNTS + ALL] += np.uint64(1)
     if length < SHORTEST:
         port.counts[RUC] += np.uint64(1)
@@ -224,7 +239,9 @@ def count(port, base, data, length):  # type: ignore[no-untyped-def]
 
 @compiled
 def enough_descriptors(queue, length):  # type: ignore[no-untyped-def]
-    """Whether a receive queue has descriptors for a frame, its CRC included. A tail beyond the ring offers none."""
+    """Whether a receive queue has descriptors for a frame, its CRC included. A tail beyond the ring
+    offers none.
+    """
     needed = 1 if length + 4 <= queue.buffer else (length + 4 + queue.buffer - 1) // queue.buffer
     free = queue.tail - queue.head
     if (free if free >= 0 else free + queue.size) < needed:
@@ -235,7 +252,9 @@ def enough_descriptors(queue, length):  # type: ignore[no-untyped-def]
 
 @compiled
 def deliver(port, queue, frame, length, info, rss, status):  # type: ignore[no-untyped-def]
-    """Writes a frame to the buffers of as many descriptors as it takes, and writes these back (7.1.6.2)."""
+    """Writes a frame to the buffers of as many descriptors as it takes, and writes these back
+    (7.1.6.2).
+    """
     if not port.strip:
         frame, length = with_crc(port, frame, length)
     ring = array_at(queue.ring, queue.size, RxDescriptor)
@@ -294,7 +313,9 @@ def transmit(port, wire, queue, burst):  # type: ignore[no-untyped-def]
 
 @compiled
 def send(port, wire, queue, tail):  # type: ignore[no-untyped-def]
-    """Sends the frame that begins at the head; returns the next one's descriptor, or the same if it must wait."""
+    """Sends the frame that begins at the head; returns the next one's descriptor, or the same if it
+    must wait.
+    """
     ring = array_at(queue.ring, queue.size, TxDescriptor)
     command = np.int64(ring[queue.head].command)
     end = queue.head

@@ -21,7 +21,9 @@ def eeprom_image(mac: bytes) -> Words:
 
 
 def checksum(words: Words) -> int:
-    """The sum of words 0x00 to 0x3E and of the sections that words 0x03 to 0x0E point to, their lengths included."""
+    """The sum of words 0x00 to 0x3E and of the sections that words 0x03 to 0x0E point to, their
+    lengths included.
+    """
     total = int(words[:CHECKSUM].sum(dtype=np.uint64))
     for pointer in words[0x03:0x0F]:
         if pointer not in (0, 0xFFFF):

@@ -1,8 +1,8 @@
 """The 82599's registers: what a read gives and what a write does, by the datasheet (chapter 8).
 
-A register without a method here is plain storage. `read_NAME` and `write_NAME` are its side effects; statistics clear
-when they are read. The model does not know how it is reached: a bus calls `read`, `write`, `config_read`, `config_write`
-and the DMA map, all under its lock.
+A register without a method here is plain storage. `read_NAME` and `write_NAME` are its side
+effects; statistics clear when they are read. The model does not know how it is reached: a bus calls
+`read`, `write`, `config_read`, `config_write` and the DMA map, all under its lock.
 """
 
 import threading
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ixy.compiled import compiled
 from ixy.datasheets import pci
 from ixy.datasheets.intel82599 import (
     CTRL,
@@ -46,10 +47,14 @@ from ixy.emulator.wire.frames import LONGEST
 from ixy.errors import IxyError
 from ixy.memory.dma import DmaMemory
 from ixy.memory.ordered import address_of, lock, records, unlock
-from ixy.compiled import compiled
 
 MAX_MAPPINGS = 1024
-GROUP_SHIFTS = (36, 35, 34, 32)  # MCSTCTRL.MO: the lowest of the 12 address bits that index the table
+GROUP_SHIFTS = (
+    36,
+    35,
+    34,
+    32,
+)  # MCSTCTRL.MO: the lowest of the 12 address bits that index the table
 LINK_10G = 3
 # Counters by register; those of an array begin at the index given
 STATISTICS = {
@@ -132,7 +137,9 @@ class Intel82599:
             return word if reader is None else int(reader(word))
 
     def write(self, offset: int, value: int) -> None:
-        """Writes a register of BAR 0. Writes to read-only ones and to offsets without one do nothing."""
+        """Writes a register of BAR 0. Writes to read-only ones and to offsets without one do
+        nothing.
+        """
         with self:
             found = INTEL82599.at(offset)
             if found is None or found[0].access in ("RO", "RC"):
@@ -148,7 +155,9 @@ class Intel82599:
         return int.from_bytes(self.config[offset : offset + size], "little")
 
     def config_write(self, offset: int, size: int, value: int) -> None:
-        """Writes configuration space: here only the command register and the interrupt line are writable."""
+        """Writes configuration space: here only the command register and the interrupt line are
+        writable.
+        """
         with self:
             if offset in (pci.COMMAND, pci.INTERRUPT_LINE):
                 self.config[offset : offset + size] = value.to_bytes(size, "little")
@@ -181,7 +190,9 @@ class Intel82599:
         return frames
 
     def service(self) -> None:
-        """What the compiled data path leaves to Python: call it between slices. A wire that fails loses its link."""
+        """What the compiled data path leaves to Python: call it between slices. A wire that fails
+        loses its link.
+        """
         if self.failure is None:
             try:
                 self.wire.service()
@@ -216,7 +227,9 @@ class Intel82599:
     # Reset and general registers
 
     def reset(self) -> None:
-        """Software reset: registers to their initial values, the MAC address from the EEPROM (4.2.1.6.1)."""
+        """Software reset: registers to their initial values, the MAC address from the EEPROM
+        (4.2.1.6.1).
+        """
         self.registers[:] = 0
         for row in INTEL82599.rows:
             for index in range(row.count if row.reset else 0):
@@ -235,7 +248,9 @@ class Intel82599:
         self._configure_bus()
 
     def write_CTRL(self, value: int, _: int) -> None:
-        """RST and LNK_RST clear themselves when the reset is through; GIO_DIS ends bus mastering (5.2.5.3.2)."""
+        """RST and LNK_RST clear themselves when the reset is through; GIO_DIS ends bus mastering
+        (5.2.5.3.2).
+        """
         if value & (CTRL.RST.mask | CTRL.LNK_RST.mask):
             self.reset()
         self._configure_bus()
@@ -249,7 +264,9 @@ class Intel82599:
         if value & EERD.START.mask:
             address = EERD.ADDR.of(value)
             data = int(self._eeprom[address]) if address < len(self._eeprom) else 0xFFFF
-            self._store_named("EERD", 0, EERD.DATA.put(value & 0xFFFF & ~EERD.START.mask | EERD.DONE.mask, data))
+            self._store_named(
+                "EERD", 0, EERD.DATA.put(value & 0xFFFF & ~EERD.START.mask | EERD.DONE.mask, data)
+            )
 
     def read_SWSM(self, word: int) -> int:
         """Who reads SMBI as 0 has the semaphore: reading sets it."""
@@ -303,7 +320,9 @@ class Intel82599:
         self.port[0]["groups"][index] = value
 
     def _configure_frames(self, *_: int) -> None:
-        """Frame sizes, CRC, padding: 8.2.3.22.8, 8.2.3.22.13. Both CRC strip bits must be set to strip."""
+        """Frame sizes, CRC, padding: 8.2.3.22.8, 8.2.3.22.13. Both CRC strip bits must be set to
+        strip.
+        """
         jumbo = self._field(HLREG0.JUMBOEN, "HLREG0")
         strip = self._field(HLREG0.RXCRCSTRP, "HLREG0") and self._field(RDRXCTL.CRCSTRIP, "RDRXCTL")
         self._set(
@@ -365,17 +384,23 @@ class Intel82599:
         srrctl = self._word("SRRCTL", index)
         queue["buffer"] = max(SRRCTL.BSIZEPACKET.of(srrctl), 1) * 1024
         queue["drop"] = SRRCTL.DROP_EN.of(srrctl)
-        self._configure_ring(queue, "RD", index, self._word("RXDCTL", index) & RXDCTL.ENABLE.mask != 0)
+        self._configure_ring(
+            queue, "RD", index, self._word("RXDCTL", index) & RXDCTL.ENABLE.mask != 0
+        )
 
     def _configure_tx(self, index: int) -> None:
         queue = self.port[0]["tx"][index]
-        self._configure_ring(queue, "TD", index, self._word("TXDCTL", index) & TXDCTL.ENABLE.mask != 0)
+        self._configure_ring(
+            queue, "TD", index, self._word("TXDCTL", index) & TXDCTL.ENABLE.mask != 0
+        )
         active = np.flatnonzero(self.port[0]["tx"]["ring"])
         self.port[0]["tx_queues"][: len(active)] = active
         self._set(tx_active=len(active))
 
     def _configure_ring(self, queue: Any, prefix: str, index: int, enabled: bool) -> None:
-        """Where a queue's descriptors are, here: nowhere unless it is enabled and all of them are mapped."""
+        """Where a queue's descriptors are, here: nowhere unless it is enabled and all of them are
+        mapped.
+        """
         length = self._word(f"{prefix}LEN", index) & 0xFFF80
         iova = self._word(f"{prefix}BAL", index) & ~127 | self._word(f"{prefix}BAH", index) << 32
         queue["size"] = length // 16
@@ -386,7 +411,9 @@ class Intel82599:
     # Storage
 
     def _take(self, first: int, name: str, index: int) -> int:
-        """Reads and clears a counter. Arrays: sizes have one each; of the queues' and buffers' only set 0 counts."""
+        """Reads and clears a counter. Arrays: sizes have one each; of the queues' and buffers' only
+        set 0 counts.
+        """
         if index and name not in ("PRC", "PTC"):
             return 0
         counts = self.port[0]["counts"]

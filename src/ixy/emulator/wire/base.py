@@ -14,7 +14,11 @@ WireRecord = np.dtype(
     [
         ("rx", "u8"),  # the frame ring to the port
         ("tx", "u8"),  # the frame ring from the port
-        ("pump", "u8"),  # entry point that moves frames between the rings and the world, given this record's address
+        (
+            "pump",
+            "u8",
+            # entry point that moves frames between the rings and the world, given this record's address
+        ),
         ("state", "u8"),  # the record of its kind
         ("lost", "u8"),  # frames from the port that the world did not take
         ("service", "u4"),  # set when Python must look after the wire before it can go on
@@ -31,7 +35,8 @@ def no_pump(wire):  # type: ignore[no-untyped-def]
 class Wire:
     """A wire, plugged into one port. `OPTIONS` names the address's options that it understands.
 
-    `record[0]` is what the compiled data path takes; `state` and `rings` live as long as it is used.
+    `record[0]` is what the compiled data path takes; `state` and `rings` live as long as it is
+    used.
     """
 
     OPTIONS: frozenset[str] = frozenset()
@@ -47,7 +52,11 @@ class Wire:
         self.rings = DmaMemory(2 * RING_BYTES)
         self.state = state
         self._set(rx=self.rings.address, tx=self.rings.address + RING_BYTES)
-        self._set(pump=entry_point(pump), patient=int(patient), state=0 if state is None else address_of(state))
+        self._set(
+            pump=entry_point(pump),
+            patient=int(patient),
+            state=0 if state is None else address_of(state),
+        )
 
     def _set(self, **values: int) -> None:
         for name, value in values.items():
@@ -64,7 +73,9 @@ class Wire:
         return None
 
     def service(self) -> None:
-        """What cannot be done in compiled code. Called between slices of the data path, and once at the end."""
+        """What cannot be done in compiled code. Called between slices of the data path, and once at
+        the end.
+        """
         self._set(service=0)
 
     def drops(self) -> dict[str, int]:

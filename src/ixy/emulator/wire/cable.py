@@ -1,7 +1,7 @@
 """`cable:NAME`: every two ports with the same name are connected, also across processes.
 
-The cable is a file in shared memory with a frame ring each way. Each end is held by a file lock, so an end whose process
-was killed is free again, and the other end sees its link go down.
+The cable is a file in shared memory with a frame ring each way. Each end is held by a file lock, so
+an end whose process was killed is free again, and the other end sees its link go down.
 """
 
 import ctypes
@@ -21,10 +21,14 @@ class Cable(Wire):
 
     def __init__(self, name: str) -> None:
         if not re.fullmatch(r"[\w.-]{1,64}", name):
-            raise IxyError(f"a cable named {name!r}: give it a name of letters, digits, '_', '-' and '.'")
+            raise IxyError(
+                f"a cable named {name!r}: give it a name of letters, digits, '_', '-' and '.'"
+            )
         super().__init__(patient=False)
         self._path = os.path.join("/dev/shm", f"ixy-cable-{os.getuid()}-{name}")
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._file = os.open(
+            self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
         os.ftruncate(self._file, 2 * RING_BYTES)
         self._end = next((end for end in (0, 1) if self._take(end)), None)
         if self._end is None:
@@ -64,5 +68,7 @@ class Cable(Wire):
 
 
 def _lock(kind: int, end: int) -> bytes:
-    """struct flock (fcntl(2)) for one byte of the file: an end. Locks of open files hold between threads too."""
+    """struct flock (fcntl(2)) for one byte of the file: an end. Locks of open files hold between
+    threads too.
+    """
     return struct.pack("hhqqi4x", kind, os.SEEK_SET, end, 1, 0)

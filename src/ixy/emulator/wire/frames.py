@@ -1,8 +1,9 @@
 """A ring of frames in memory: what runs through a wire in one direction.
 
-One side puts frames in, one takes them out, each in its own thread or process. A record is the frame's length (u4), the
-frame without its CRC, and padding to a multiple of 4: a frame of 60 bytes is one cache line. A record is never split;
-where the end is too near, a length of SKIP sends the reader back to the start. Head and tail count bytes, ever upwards.
+One side puts frames in, one takes them out, each in its own thread or process. A record is the
+frame's length (u4), the frame without its CRC, and padding to a multiple of 4: a frame of 60 bytes
+is one cache line. A record is never split; where the end is too near, a length of SKIP sends the
+reader back to the start. Head and tail count bytes, ever upwards.
 """
 
 import numpy as np
@@ -116,7 +117,9 @@ def is_empty(address):  # type: ignore[no-untyped-def]
 
 @compiled
 def rewind(address):  # type: ignore[no-untyped-def]
-    """Lets an empty ring begin anew, for who is both its ends: a short stretch of it then stays in the cache."""
+    """Lets an empty ring begin anew, for who is both its ends: a short stretch of it then stays in
+    the cache.
+    """
     ring = array_at(address, 1, FrameRing)[0]
     if ring.head == ring.tail:
         ring.head = 0
@@ -125,7 +128,9 @@ def rewind(address):  # type: ignore[no-untyped-def]
 
 @compiled
 def put(address, source, length):  # type: ignore[no-untyped-def]
-    """Copies a frame in, padded to the shortest that a wire carries; returns whether there was room."""
+    """Copies a frame in, padded to the shortest that a wire carries; returns whether there was
+    room.
+    """
     padded = max(np.int64(length), SHORTEST)
     target = reserve(address, padded)
     if target == 0:

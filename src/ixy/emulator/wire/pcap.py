@@ -1,7 +1,9 @@
-"""`pcap:IN,OUT`: frames of the file IN arrive, what is sent goes to the file OUT. Either may be empty.
+"""`pcap:IN,OUT`: frames of the file IN arrive, what is sent goes to the file OUT. Either may be
+empty.
 
-Frames arrive as fast as they are taken; with `pace=real` with the gaps that they were recorded with. A frame of fewer than
-60 bytes is padded on the wire, as a network card would have. A frame that was cut by the snap length arrives as cut.
+Frames arrive as fast as they are taken; with `pace=real` with the gaps that they were recorded
+with. A frame of fewer than 60 bytes is padded on the wire, as a network card would have. A frame
+that was cut by the snap length arrives as cut.
 """
 
 import os
@@ -78,7 +80,11 @@ class Pcap(Wire):
                 print(f"ixy: warning: {self._reader.warning}", file=sys.stderr)
             if state["first"] == 0 and len(self._table):
                 state["first"] = self._table["time"][0]
-            state["frames"], state["count"], state["next"] = address_of(self._table), len(self._table), 0
+            state["frames"], state["count"], state["next"] = (
+                address_of(self._table),
+                len(self._table),
+                0,
+            )
         if self._writer and state["used"]:
             self._writer.write_block(self._block[: state["used"]], int(state["encoded"]))
             state["used"] = state["encoded"] = 0
@@ -106,7 +112,9 @@ class Pcap(Wire):
 
 
 def pump_pcap(address):  # type: ignore[no-untyped-def]
-    """Puts the next frames of IN on the wire, encodes those for OUT; asks for service where it cannot go on."""
+    """Puts the next frames of IN on the wire, encodes those for OUT; asks for service where it
+    cannot go on.
+    """
     wire = array_at(address, 1, WireRecord)[0]
     state = array_at(wire.state, 1, PcapState)[0]
     rewind(wire.rx)

@@ -1,7 +1,8 @@
 """`source`: saturated with frames, and a sink that counts.
 
-Options: `size=60` bytes without the CRC; `flows=64`: frames come from so many UDP ports in turn; `verify=1`: the sink
-takes only frames of a source (another port's is fine), and counts per flow what is lost, late and damaged.
+Options: `size=60` bytes without the CRC; `flows=64`: frames come from so many UDP ports in turn;
+`verify=1`: the sink takes only frames of a source (another port's is fine), and counts per flow
+what is lost, late and damaged.
 """
 
 import numpy as np
@@ -34,14 +35,18 @@ SourceState = np.dtype(
 
 
 class Source(Wire):
-    """A source of numbered frames and a sink. Raises IxyError for a size or number of flows that it has not."""
+    """A source of numbered frames and a sink. Raises IxyError for a size or number of flows that it
+    has not.
+    """
 
     OPTIONS = frozenset({"size", "flows", "verify"})
 
     def __init__(self, size: int = 60, flows: int = 64, verify: int = 0) -> None:
         if not 1 <= flows <= MAX_FLOWS:
             raise IxyError(f"{flows} flows: give the source 1 to {MAX_FLOWS}")
-        self._frames = np.frombuffer(b"".join(numbered_frame(size, flow) for flow in range(flows)), np.uint8)
+        self._frames = np.frombuffer(
+            b"".join(numbered_frame(size, flow) for flow in range(flows)), np.uint8
+        )
         self._expected = np.zeros(MAX_FLOWS, np.uint64)
         state = np.zeros(1, SourceState)
         for name, value in {

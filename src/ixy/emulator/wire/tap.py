@@ -5,11 +5,9 @@ import fcntl
 import os
 import socket
 import struct
-from pathlib import Path
 
 import numpy as np
 
-from ixy.compiled import compiled
 from ixy.emulator.wire.base import Wire, WireRecord
 from ixy.emulator.wire.frames import LONGEST, SHORTEST, commit, drop, peek, reserve, rewind
 from ixy.errors import IxyError
@@ -28,7 +26,9 @@ class Tap(Wire):
 
     def __init__(self, interface: str) -> None:
         if not 0 < len(interface.encode()) < 16 or "/" in interface:
-            raise IxyError(f"a TAP interface named {interface!r}: give it a name of 1 to 15 characters")
+            raise IxyError(
+                f"a TAP interface named {interface!r}: give it a name of 1 to 15 characters"
+            )
         self.interface = interface
         self.file = _open_tap(interface)
         state = np.zeros(1, TapState)
@@ -58,7 +58,9 @@ def _open_tap(interface: str) -> int:
     except OSError as error:
         os.close(file)
         if error.errno == errno.EBUSY:
-            raise IxyError(f"TAP interface {interface} is already open: choose another name") from None
+            raise IxyError(
+                f"TAP interface {interface} is already open: choose another name"
+            ) from None
         if error.errno == errno.EINVAL:
             raise IxyError(f"{interface} is no TAP interface: choose another name") from None
         raise IxyError(f"TAP interface {interface}: {error.strerror}: {mend}") from None
@@ -67,7 +69,9 @@ def _open_tap(interface: str) -> int:
 
 
 def _set_up(interface: str) -> None:
-    """Switches the interface on, as plugging a cable in would; without the right to, its owner must."""
+    """Switches the interface on, as plugging a cable in would; without the right to, its owner
+    must.
+    """
     SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1  # linux/sockios.h, linux/if.h
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         request = struct.pack("16sH22x", interface.encode(), 0)
