@@ -22,11 +22,13 @@ FLOORS = {
     "apps": 3,
     "bus": 2,
     "device": 2,
+    "batch": 2,
     "traffic": 2,
     "datasheets": 1,
     "memory": 1,
     "pcap": 1,
     "errors": 0,
+    "native": 0,
     "compiled": 0,
     "system": 0,
 }
@@ -35,6 +37,9 @@ PORCH = 6  # ixy/__init__.py and ixy/__main__.py: they see every room, no room s
 # (room, room): the first may import the second although both are on one floor.
 SIDEWAYS = {
     ("device", "bus"),  # a device is reached over a bus
+    ("device", "batch"),  # and hands out packets
+    ("compiled", "native"),  # what Python has no words for
+    ("system", "native"),
     ("system", "compiled"),  # system calls for compiled code
     ("system", "errors"),
 }

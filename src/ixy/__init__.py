@@ -22,15 +22,13 @@ _HOMES = {
     "open": ("ixy.address", "open_device"),
     "compiled": ("ixy.compiled", "compiled"),
     "IxyError": ("ixy.errors", "IxyError"),
-    "Mempool": ("ixy.memory.pool", "Mempool"),
-    "BufferMisuse": ("ixy.memory.pool", "BufferMisuse"),
-} | {
-    name: ("ixy.device", name)
-    for name in (
-        "Batch", "Device", "RxQueue", "Statistics", "TxQueue", "alloc_batch", "free_batch",
-        "lengths", "packet_address", "packets", "pool_of", "rx_batch", "tx_batch",
-    )
-}  # fmt: skip
+}
+for _home, _names in {
+    "ixy.batch": "Batch",
+    "ixy.device": "Device RxQueue Statistics TxQueue pool_of rx_batch tx_batch",
+    "ixy.memory.pool": "BufferMisuse Mempool alloc_batch free_batch lengths packet_address packets",
+}.items():
+    _HOMES |= {name: (_home, name) for name in _names.split()}
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605
 

@@ -53,9 +53,8 @@ def _open_emulated(
     known = {"queues", "ring", "pool", "mac", "model"}
     for name in options:
         if name not in known | OPTIONS:
-            raise IxyError(
-                f"{address}: unknown option {name}: give it one of {', '.join(sorted(known | OPTIONS))}"
-            )
+            listed = ", ".join(sorted(known | OPTIONS))
+            raise IxyError(f"{address}: unknown option {name}: give it one of {listed}")
     queues = _number(address, options, "queues", 1)
     ring = _number(address, options, "ring", DEFAULT_RING)
     buffers = _number(address, options, "pool", 0)
@@ -80,9 +79,7 @@ def _shared_pools(queues: int, buffers: int, address: str) -> Sequence[Mempool]:
     """This process's pools, made when they are first needed: `buffers` large, or of the usual size."""
     for pool in _shared[:queues]:
         if buffers and pool.count != buffers:
-            raise IxyError(
-                f"{address}: pool={buffers}, but a device before it has made pools of {pool.count}"
-            )
+            raise IxyError(f"{address}: pool={buffers}: a device before it chose {pool.count}")
     while len(_shared) < queues:
         _shared.append(Mempool(buffers or (_shared[0].count if _shared else DEFAULT_BUFS)))
     return _shared[:queues]
@@ -109,5 +106,5 @@ def _mac(address: str, text: str) -> bytes:
 
 def _unknown(address: str) -> str:
     if PCI_ADDRESS.match(address):
-        return f"{address}: PCI devices cannot be opened yet: try an emulated one, such as emu:loopback"
+        return f"{address}: PCI devices cannot be opened yet: try an emulated one: emu:loopback"
     return f"unknown kind of address {address!r}: give it one of {', '.join(KINDS)}"

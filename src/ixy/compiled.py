@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
+
+from ixy import native
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -71,17 +70,7 @@ def in_machine_code(native: Any) -> Callable[[F], F]:
     return lambda function: native if JIT else function
 
 
-@intrinsic
-def _call(typingctx: Any, address: Any, argument: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)])
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1]])
-        return context.get_dummy_value()
-
-    return types.void(types.uint64, types.uint64), codegen
-
-
-@in_machine_code(_call)
+@in_machine_code(native.call)
 def call(address: Any, argument: Any) -> None:
     """Calls what `entry_point` gave the address of."""
     _interpreted[int(address) - 1](argument)

@@ -19,135 +19,68 @@ takes the queues' records and calls `rx_batch` and `tx_batch`, which stand for t
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 from numba import from_dtype
 from numba.extending import overload
 
+from ixy.batch import Batch
 from ixy.compiled import compiled
 from ixy.errors import IxyError
 from ixy.memory.ordered import array_at
-from ixy.memory.pool import (
-    BUF_SIZE,
-    Mempool,
-    Pool,
-    alloc_batch,
-    free_batch,
-    lengths,
-    packet_address,
-    packets,
-)
+from ixy.memory.pool import BUF_SIZE, Mempool, Pool
 
 SHORTEST = 14  # bytes: an Ethernet header; the device pads to 60
 Record = np.ndarray[Any, Any]  # one element: what compiled functions take
 
-_RX_BATCH: dict[np.dtype[Any], Callable[..., int]] = {}
-_TX_BATCH: dict[np.dtype[Any], Callable[..., int]] = {}
-
-
-def register_driver(
-    rx: np.dtype[Any],
-    rx_function: Callable[..., int],
-    tx: np.dtype[Any],
-    tx_function: Callable[..., int],  # fmt: skip
-) -> None:
-    """Makes `rx_batch` and `tx_batch` of queues of these record types call a driver's compiled
-    functions.
-    """
-    _RX_BATCH[rx] = rx_function
-    _TX_BATCH[tx] = tx_function
+# The compiled functions of the drivers: queue's record type to its rx_batch or tx_batch
+HOT_PATHS: dict[np.dtype[Any], Callable[..., int]] = {}
 
 
 def rx_batch(queue: Any, bufs: Any) -> int:
-    """Receives up to len(bufs) packets: writes their buffers' numbers to `bufs` (u4), returns how
-    many.
+    """Receives up to len(bufs) packets into `bufs` (u4, their buffers' numbers), returns how many.
 
     The buffers are the caller's now, to send or to free. An empty pool makes it deliver fewer.
     """
-    return _RX_BATCH[queue.dtype](queue, bufs)
+    return HOT_PATHS[queue.dtype](queue, bufs)
 
 
 def tx_batch(queue: Any, bufs: Any) -> int:
-    """Sends packets, returns how many fitted into the ring: the first ones. Those are the device's
-    now.
+    """Sends packets, returns how many fitted into the ring: the first ones, the device's now.
 
     Buffers of packets that have been sent go back to their pool; call it with no packets to do only
     that.
     """
-    return _TX_BATCH[queue.dtype](queue, bufs)
+    return HOT_PATHS[queue.dtype](queue, bufs)
 
 
 @overload(rx_batch)
-def _(queue, bufs):  # type: ignore[no-untyped-def]  # fmt: skip
-    # fmt: skip
-    driver = {from_dtype(dtype): function for dtype, function in _RX_BATCH.items()}[queue]
-    return lambda queue, bufs: driver(queue, bufs)
-
-
 @overload(tx_batch)
-def _(queue, bufs):  # type: ignore[no-untyped-def]  # fmt: skip
-    # fmt: skip
-    driver = {from_dtype(dtype): function for dtype, function in _TX_BATCH.items()}[queue]
-    return lambda queue, bufs: driver(queue, bufs)
+def _hot_path(queue, bufs):
+    function = {from_dtype(dtype): function for dtype, function in HOT_PATHS.items()}[queue]
+    return lambda queue, bufs: function(queue, bufs)
 
 
 @compiled
-def pool_of(queue):  # type: ignore[no-untyped-def]  # fmt: skip
+def pool_of(queue):
     """The pool that a queue takes its buffers from and gives them back to."""
-    return array_at(queue.pool, 1, Pool)[0]  # fmt: skip
+    return array_at(queue.pool, 1, Pool)[0]
 
 
 # A Python call into compiled code takes an array of records, not a record: these cross that border.
 
 
 @compiled
-def _receive(queue, bufs):  # type: ignore[no-untyped-def]  # fmt: skip
+def _receive(queue, bufs):
     return rx_batch(queue[0], bufs)
 
 
 @compiled
-def _send(queue, bufs):  # type: ignore[no-untyped-def]  # fmt: skip
+def _send(queue, bufs):
     return tx_batch(queue[0], bufs)
-
-
-class Batch:
-    """Packets in their buffers: iterate for memoryviews, without a copy. Free it, send it, or leave
-    its `with`.
-    """
-
-    def __init__(self, pool: Mempool, bufs: np.ndarray[Any, Any]) -> None:
-        self.pool, self.bufs = pool, bufs
-        self._views: list[memoryview] = []  # fmt: skip
-
-    def __len__(self) -> int:
-        return len(self.bufs)
-
-    def __iter__(self) -> Iterator[memoryview]:
-        for buf in self.bufs:
-            self._views.append(self.pool.view(buf))
-            yield self._views[-1]  # fmt: skip
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.free()
-
-    def free(self) -> None:
-        """Gives the buffers back. The memoryviews end: reading one later raises ValueError."""
-        self.pool.give(self.give(len(self.bufs)))
-
-    def give(self, count: int) -> np.ndarray[Any, Any]:
-        """Takes the first `count` buffers out of the batch, for a new owner."""
-        for view in self._views:
-            view.release()
-        self._views.clear()
-        given, self.bufs = self.bufs[:count], self.bufs[count:]  # fmt: skip
-        return given
 
 
 @dataclass
@@ -181,9 +114,7 @@ class TxQueue:
             with self._copied(list(frames)) as batch:
                 return self.send(batch)
         if frames.pool is not self.pool:
-            raise IxyError(
-                "these packets are in another pool's buffers: send copies, or open both devices with it"
-            )
+            raise IxyError("packets of another pool: send copies, or open both devices with one")
         sent = _send(self.record, frames.bufs)
         frames.give(sent)
         return sent
@@ -214,19 +145,15 @@ class Device(ABC):
     """An open network device. Leaving its `with` closes it: quiesced, memory released."""
 
     address: str
+    regs: Any  # the registers by their names, where there are registers
     mac: bytes  # 6 bytes; set it with `set_mac`
-    rx: list[RxQueue]  # fmt: skip
-    tx: list[TxQueue]  # fmt: skip
+    rx: list[RxQueue]
+    tx: list[TxQueue]
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @abstractmethod
@@ -244,10 +171,6 @@ class Device(ABC):
     @abstractmethod
     def statistics(self) -> Statistics:
         """The totals now. Raises IxyError if the device reports a fault."""
-
-    @abstractmethod
-    def registers(self) -> Iterator[tuple[int, str, int, str]]:
-        """Each register: offset, name, word, decoded fields. Reading clears some."""
 
     @abstractmethod
     def flush(self, timeout: float = 1.0) -> int:
@@ -276,9 +199,3 @@ class Device(ABC):
                 )
             time.sleep(0.01)
         return speed
-
-
-__all__ = [
-    "Batch", "Device", "RxQueue", "Statistics", "TxQueue", "alloc_batch", "free_batch", "lengths",
-    "packet_address", "packets", "pool_of", "register_driver", "rx_batch", "tx_batch",
-]  # fmt: skip

@@ -9,9 +9,9 @@ import numpy as np
 
 from ixy.apps.workers import FINISH, STOP, Workers, begin, claim, refund, told
 from ixy.compiled import compiled
-from ixy.device import Device, free_batch, lengths, packets, pool_of, rx_batch
+from ixy.device import Device, pool_of, rx_batch
 from ixy.memory.ordered import address_of, array_at, load_acquire, records, store_release
-from ixy.memory.pool import BUF_SIZE
+from ixy.memory.pool import BUF_SIZE, free_batch, lengths, packets
 from ixy.pcap import MAX_OVERHEAD, Writer, encode
 from ixy.system import back_off, wall_clock
 
@@ -25,7 +25,7 @@ Capture = np.dtype([("received", "u8"), ("snaplen", "i8"), ("format", "i8"), ("b
 
 
 @compiled
-def capture_batch(rx, bufs, blocks, state):  # type: ignore[no-untyped-def]
+def capture_batch(rx, bufs, blocks, state):
     """Receives a batch and encodes it; returns how many packets there were, 0 if the block must be
     written first.
     """
@@ -58,7 +58,7 @@ def capture_batch(rx, bufs, blocks, state):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def capture_until_told(rx, bufs, blocks, state, control):  # type: ignore[no-untyped-def]
+def capture_until_told(rx, bufs, blocks, state, control):
     """One worker: a queue, until it is told to stop; then it takes what is left in the ring."""
     begin(control[0])
     idle = 0
@@ -87,7 +87,7 @@ class Capturer:
     def __init__(
         self, device: Device, path: str, *, snaplen: int | None = None, count: int | None = None
     ) -> None:
-        self.ports, self.count = (device,), count
+        self.device, self.count = device, count
         kept: dict[str, Any] = {} if snaplen is None else {"snaplen": snaplen}
         self.writer = Writer(path, interface=device.address, **kept)
         self.workers = Workers(count)
@@ -164,4 +164,4 @@ class Capturer:
     @property
     def done(self) -> bool:
         """Whether as many as were asked for have been received, or nothing more will come."""
-        return self.ports[0].ended is True or (self.count is not None and self.taken >= self.count)
+        return self.device.ended is True or (self.count is not None and self.taken >= self.count)

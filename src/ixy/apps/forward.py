@@ -6,25 +6,21 @@ import numpy as np
 
 from ixy.apps.workers import FINISH, STOP, Workers, begin, claim, refund, told
 from ixy.compiled import compiled
-from ixy.device import Device, free_batch, packets, pool_of, rx_batch, tx_batch
+from ixy.device import Device, pool_of, rx_batch, tx_batch
 from ixy.memory.ordered import records
+from ixy.memory.pool import free_batch, packets
 from ixy.system import back_off
 
 DEFAULT_BATCH = 64
 
+# bufs[first:last] have been received and not yet sent; `seen` is the sum of a byte of each packet
 Way = np.dtype(
-    [
-        ("first", "u4"),  # bufs[first:last] have been received and not yet sent
-        ("last", "u4"),
-        ("forwarded", "u8"),
-        ("seen", "u8"),  # the sum of a byte of each packet
-    ],
-    align=True,
+    [("first", "u4"), ("last", "u4"), ("received", "u8"), ("forwarded", "u8"), ("seen", "u8")]
 )
 
 
 @compiled
-def forward(rx, tx, bufs, way, control):  # type: ignore[no-untyped-def]
+def forward(rx, tx, bufs, way, control):
     """Moves one batch one way; returns how many packets left.
 
     What the transmit ring has no room for waits, and nothing more is received meanwhile: under
@@ -42,6 +38,7 @@ def forward(rx, tx, bufs, way, control):  # type: ignore[no-untyped-def]
         way.seen = seen
         way.first = 0
         way.last = received
+        way.received += received
     sent = tx_batch(tx, bufs[way.first : way.last])
     way.first += sent
     way.forwarded += sent
@@ -49,7 +46,7 @@ def forward(rx, tx, bufs, way, control):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def forward_until_told(rx_a, tx_b, rx_b, tx_a, bufs, ways, control):  # type: ignore[no-untyped-def]
+def forward_until_told(rx_a, tx_b, rx_b, tx_a, bufs, ways, control):
     """One worker: a pair of queues, both ways (or the first only), until it is told to stop."""
     begin(control[0])
     idle = 0
@@ -86,48 +83,34 @@ class Forwarder:
         batch: int = DEFAULT_BATCH,
         count: int | None = None,
     ) -> None:
-        self.ports, self.sources = (a, b), (a,) if one_way else (a, b)
+        self.sources = (a,) if one_way else (a, b)
         self.count = count
         self.workers = Workers(count)
-        queues = min(len(a.rx), len(b.rx))
-        self._ways = [records(len(self.sources), Way) for _ in range(queues)]
-        loops = []
-        for queue, ways in enumerate(self._ways):
+        self._ways = [records(len(self.sources), Way) for _ in a.rx]
+        self._loops = []
+        for i, ways in enumerate(self._ways):
+            queues = (queue.record for queue in (a.rx[i], b.tx[i], b.rx[i], a.tx[i]))
             bufs = np.zeros((2, batch), np.uint32)
-            records_of_queue = [
-                q.record for q in (a.rx[queue], b.tx[queue], b.rx[queue], a.tx[queue])
-            ]
-            loops.append(
-                partial(forward_until_told, *records_of_queue, bufs, ways, self.workers.control)
-            )
-        self._loops = loops
+            loop = partial(forward_until_told, *queues, bufs, ways, self.workers.control)
+            self._loops.append(loop)
 
     def start(self) -> None:
         """Starts the workers."""
         self.workers.start(self._loops)
 
     @property
+    def taken(self) -> list[tuple[int, int]]:
+        """For each way, packets taken from the receive ring, and those of them that found room in
+        the transmit ring."""
+        names = ("received", "forwarded")
+        ways = range(len(self.sources))
+        taken, forwarded = ([sum(int(w[i][n]) for w in self._ways) for i in ways] for n in names)
+        return list(zip(taken, forwarded, strict=True))
+
+    @property
     def forwarded(self) -> int:
         """Packets that were given to a transmit ring so far."""
-        return sum(int(way["forwarded"]) for ways in self._ways for way in ways)
-
-    @property
-    def unsent(self) -> list[int]:
-        """For each way, packets that were received and never found room; dropped when the workers
-        stopped.
-        """
-        return [
-            sum(int(ways[i]["last"]) - int(ways[i]["first"]) for ways in self._ways)
-            for i in range(len(self.sources))
-        ]
-
-    @property
-    def taken(self) -> list[int]:
-        """For each way, packets that were taken from the receive rings."""
-        return [
-            sum(int(ways[i]["forwarded"]) for ways in self._ways) + unsent
-            for i, unsent in enumerate(self.unsent)
-        ]
+        return sum(forwarded for _, forwarded in self.taken)
 
     @property
     def done(self) -> bool:

@@ -6,17 +6,9 @@ import numpy as np
 
 from ixy.apps.workers import RUN, Workers, begin, claim, refund, told
 from ixy.compiled import compiled
-from ixy.device import (
-    Device,
-    alloc_batch,
-    free_batch,
-    lengths,
-    packet_address,
-    pool_of,
-    rx_batch,
-    tx_batch,
-)
+from ixy.device import Device, pool_of, rx_batch, tx_batch
 from ixy.memory.ordered import address_of, copy_bytes, records
+from ixy.memory.pool import alloc_batch, free_batch, lengths, packet_address
 from ixy.system import back_off
 from ixy.traffic.pacing import due, not_sent, pacer
 from ixy.traffic.templates import numbered_frame, set_number
@@ -35,8 +27,8 @@ Stream = np.dtype(
 
 
 @compiled
-def send_numbered(tx, bufs, stream):  # type: ignore[no-untyped-def]
-    """Fills as many buffers as there are, numbers them, sends them; returns how many the ring took."""
+def send_numbered(tx, bufs, stream):
+    """Fills and numbers buffers and sends them; returns how many the ring took."""
     pool = pool_of(tx)
     count = alloc_batch(pool, bufs)
     length = lengths(pool)
@@ -52,7 +44,7 @@ def send_numbered(tx, bufs, stream):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def generate_until_told(tx, rx, bufs, stream, pace, control):  # type: ignore[no-untyped-def]
+def generate_until_told(tx, rx, bufs, stream, pace, control):
     """One worker: a queue pair, until it is told to stop or the budget is used up. What comes back
     is only counted.
     """
@@ -82,7 +74,7 @@ class Generator:
     def __init__(
         self, device: Device, *, size: int = 60, rate: float | None = None, count: int | None = None
     ) -> None:
-        self.ports, self.count = (device,), count
+        self.count = count
         self.workers = Workers(count)
         queues = range(len(device.tx))
         self._frames = [

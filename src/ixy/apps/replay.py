@@ -4,17 +4,9 @@ import numpy as np
 
 from ixy.apps.workers import RUN, Workers, begin, told
 from ixy.compiled import compiled
-from ixy.device import (
-    Device,
-    alloc_batch,
-    free_batch,
-    lengths,
-    packet_address,
-    pool_of,
-    rx_batch,
-    tx_batch,
-)
+from ixy.device import Device, pool_of, rx_batch, tx_batch
 from ixy.memory.ordered import address_of, copy_bytes, records
+from ixy.memory.pool import alloc_batch, free_batch, lengths, packet_address
 from ixy.pcap import Reader
 from ixy.system import back_off, now
 from ixy.traffic.pacing import due, not_sent, pacer
@@ -39,7 +31,7 @@ Replay = np.dtype(
 
 
 @compiled
-def ready(state, frames, most):  # type: ignore[no-untyped-def]
+def ready(state, frames, most):
     """How many of the next frames are due by their own time stamps, at most so many."""
     if state.factor == 0:
         return most
@@ -57,7 +49,7 @@ def ready(state, frames, most):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def replay_batch(tx, bufs, frames, state):  # type: ignore[no-untyped-def]
+def replay_batch(tx, bufs, frames, state):
     """Sends frames; returns how many of them are through: sent, or counted as of a bad size."""
     pool = pool_of(tx)
     length = lengths(pool)
@@ -83,7 +75,7 @@ def replay_batch(tx, bufs, frames, state):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def replay_until_told(tx, rx, bufs, frames, state, pace, control):  # type: ignore[no-untyped-def]
+def replay_until_told(tx, rx, bufs, frames, state, pace, control):
     """Sends all frames of a table, unless it is told to stop. What comes back is only counted."""
     begin(control[0])
     idle = 0
@@ -118,7 +110,7 @@ class Replayer:
         rate: float | None = None,
         loops: int = 1,
     ) -> None:
-        self.ports, self.path, self.loops = (device,), path, loops
+        self.path, self.loops = path, loops
         self.warning: str | None = None
         self.frames = 0  # read from the file so far, all loops together
         self.workers = Workers()

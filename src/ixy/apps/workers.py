@@ -20,13 +20,13 @@ RUN, FINISH, STOP = range(3)
 
 
 @compiled
-def begin(control):  # type: ignore[no-untyped-def]
+def begin(control):
     """A worker's first word: it is compiled and runs."""
     fetch_add(control, "running", 1)
 
 
 @compiled
-def claim(control, count):  # type: ignore[no-untyped-def]
+def claim(control, count):
     """Takes up to `count` packets out of the budget; returns how many. Give back with `refund` what
     is not used.
     """
@@ -39,7 +39,7 @@ def claim(control, count):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def refund(control, count):  # type: ignore[no-untyped-def]
+def refund(control, count):
     """Gives back what was claimed and not used."""
     if control.limited and count:
         fetch_add(control, "budget", count)
@@ -114,11 +114,11 @@ class Workers:
 
 
 @compiled
-def _tell(control, word):  # type: ignore[no-untyped-def]
+def _tell(control, word):
     store_release(control[0], "stop", word)
 
 
 @compiled
-def told(control):  # type: ignore[no-untyped-def]
+def told(control):
     """RUN, FINISH or STOP."""
     return load_acquire(control, "stop")

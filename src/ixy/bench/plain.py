@@ -6,7 +6,6 @@ import numpy as np
 
 from ixy.bench.nic import BUFS, RING, Rings
 from ixy.datasheets.intel82599 import (
-    RX_DD,
     TX_DD,
     TX_PAYLEN_SHIFT,
     RxDescriptor,

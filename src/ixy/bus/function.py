@@ -55,7 +55,7 @@ class PciFunction(ABC):
     def close(self) -> None:
         """Lets go of the function."""
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027 (most buses have nothing to check)
         """Raises IxyError if the bus knows of a fault: a DMA that it refused, a device that is
         gone.
         """

@@ -28,7 +28,8 @@ def command(
     with Session([device], as_json=as_json, bounded=finite, results=nothing) as session:
         from ixy.apps.capture import Capturer
 
-        with Capturer(*session.open(queues), file, snaplen=snaplen, count=count) as app:
+        (opened,) = session.open(queues)
+        with Capturer(opened, file, snaplen=snaplen, count=count) as app:
             session.run(app, seconds)
         total = session.statistics[0]
         session.drops[0]["unread"] = total.rx_packets - app.taken

@@ -30,9 +30,9 @@ def command(
         devices = session.open(queues)
         app = Forwarder(*devices, one_way=one_way, batch=batch, count=count)
         session.run(app, seconds)
-        for drops, total, taken, unsent in zip(
-            session.drops, session.statistics, app.taken, app.unsent, strict=False
+        for drops, total, (taken, sent) in zip(
+            session.drops, session.statistics, app.taken, strict=False
         ):
-            drops |= {"unsent": unsent, "unread": total.rx_packets - taken}
+            drops |= {"unsent": taken - sent, "unread": total.rx_packets - taken}
         session.results = {"forwarded": app.forwarded, "mpps": session.mpps(app.forwarded)}
     return session.exit_code

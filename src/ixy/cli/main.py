@@ -6,7 +6,7 @@ from ixy.cli import bench, capture, devices, forward, generate, regs, replay
 
 app = typer.Typer(
     name="ixy",
-    help="User-space network drivers: forward, generate, capture, replay, at millions of packets per second.",
+    help="User-space network drivers: millions of packets per second, in Python.",
     add_completion=False,
     rich_markup_mode=None,
     no_args_is_help=True,

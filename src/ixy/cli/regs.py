@@ -1,14 +1,17 @@
 """`ixy regs`."""
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ixy.cli.session import Json
 
+if TYPE_CHECKING:
+    from ixy.datasheets.registers import Bound, Registers
+
 NAME = "regs"
-HELP = "Show every register of a device, decoded, after the driver's set-up. Reading clears the statistics."
+HELP = "Show every register of a device, decoded, as the driver has set it up."
 EXAMPLE = "Example: ixy regs emu:loopback"
 
 
@@ -20,10 +23,8 @@ def command(
     from ixy.address import open_device
 
     with open_device(device) as opened:
-        rows = [
-            {"offset": offset, "name": name, "value": word, "fields": fields}
-            for offset, name, word, fields in opened.registers()
-        ]
+        regs: Registers = opened.regs
+        rows = [_read(register) for row in regs.sheet.rows for register in regs[row.name]]
     if as_json:
         print(json.dumps({"address": device, "registers": rows}))
         return 0
@@ -31,3 +32,9 @@ def command(
         line = f"{row['offset']:#07x}  {row['name']:<15} {row['value']:#010x}  {row['fields']}"
         print(line.rstrip())
     return 0
+
+
+def _read(register: "Bound") -> dict[str, Any]:
+    word = register.read()
+    fields = register.row.decode(word)
+    return {"offset": register.offset, "name": repr(register), "value": word, "fields": fields}

@@ -30,7 +30,8 @@ def command(
     with Session([device], as_json=as_json, bounded=True, results=nothing) as session:
         from ixy.apps.replay import Replayer
 
-        app = Replayer(*session.open(), file, speed=factor, rate=rate, loops=loop)
+        (opened,) = session.open()
+        app = Replayer(opened, file, speed=factor, rate=rate, loops=loop)
         session.run(app, seconds)
         if app.warning:
             print(f"ixy: warning: {app.warning}", file=sys.stderr)

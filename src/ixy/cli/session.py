@@ -9,7 +9,7 @@ from typing import Annotated, Any, Protocol, Self
 
 import typer
 
-from ixy.cli.start import Stopped, signals
+from ixy.cli.signals import Stopped, signals
 
 CRC, FRAMING = 4, 20  # bytes that a frame has on the wire besides its own: CRC; preamble and gap
 TICK = 0.01  # seconds between two looks at what is going on
@@ -28,7 +28,6 @@ class App(Protocol):
     """What `Session.run` needs of an app."""
 
     workers: Any
-    ports: Sequence[Any]
 
     def start(self) -> None:
         """Starts the workers."""

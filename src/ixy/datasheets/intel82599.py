@@ -1,12 +1,9 @@
-"""The Intel 82599 10 GbE controller's datasheet (revision 3.3), as far as driver and emulator use
-it.
+"""The Intel 82599 10 GbE controller's datasheet (revision 3.3), as far as it is used here.
 
 X540 and X550 keep these registers at these places.
 """
 
-import numpy as np
-
-from ixy.datasheets.registers import Datasheet, Fields, bit, bits
+from ixy.datasheets.registers import Datasheet, Fields, bit, bits, union
 
 VENDOR = 0x8086
 MODELS = {  # PCI device ids of the families that share this programming interface, by name
@@ -19,198 +16,159 @@ MODELS = {  # PCI device ids of the families that share this programming interfa
 REGISTER_SPACE = 128 * 1024  # bytes of BAR 0
 QUEUES = 64  # queue pairs used here; the device has 128
 RSS_QUEUES = 16  # a redirection table entry has 4 bits (8.2.3.7.15)
-RING_SIZES = range(
-    64, 4097
-)  # a power of two of descriptors; RDLEN and TDLEN are multiples of 128 bytes
+RING_SIZES = [64 << i for i in range(7)]  # descriptors
 
 
 class CTRL(Fields):
-    """Device control."""
+    """GIO_DIS ends requests on PCI Express (5.2.5.3.2); RST and LNK_RST clear themselves."""
 
-    GIO_DIS = bit(2)  # no more requests on PCI Express (5.2.5.3.2)
-    LNK_RST = bit(3)
-    RST = bit(26)
+    GIO_DIS, LNK_RST, RST = bit(2), bit(3), bit(26)
 
 
 class STATUS(Fields):
-    """Device status."""
+    """GIO: requests on PCI Express are enabled, or still outstanding."""
 
-    LAN_ID = bits(2, 3)
-    GIO = bit(19)  # requests on PCI Express are enabled or still outstanding
+    LAN_ID, GIO = bits(2, 3), bit(19)
 
 
 class CTRL_EXT(Fields):
-    """Extended device control."""
+    """No snoop, no relaxed ordering; a driver is here."""
 
-    NS_DIS = bit(16)  # no snoop
-    RO_DIS = bit(17)  # relaxed ordering
-    DRV_LOAD = bit(28)
+    NS_DIS, RO_DIS, DRV_LOAD = bit(16), bit(17), bit(28)
 
 
 class EEC(Fields):
-    """EEPROM and flash control."""
+    """An EEPROM is present; its automatic read is done."""
 
-    PRES = bit(8)
-    ARD = bit(9)  # automatic read done
-    SIZE = bits(11, 14)
+    PRES, ARD, SIZE = bit(8), bit(9), bits(11, 14)
 
 
 class EERD(Fields):
-    """EEPROM read: write START and the address, wait for DONE."""
+    """Write START and the address of a word, wait for DONE."""
 
-    START = bit(0)
-    DONE = bit(1)
-    ADDR = bits(2, 15)
-    DATA = bits(16, 31)
+    START, DONE, ADDR, DATA = bit(0), bit(1), bits(2, 15), bits(16, 31)
 
 
 class SWSM(Fields):
-    """Software semaphore."""
+    """Reading sets SMBI: who reads it as 0 has the semaphore."""
 
-    SMBI = bit(0)  # reading sets it: who reads 0 has it
-    SWESMBI = bit(1)
+    SMBI, SWESMBI = bit(0), bit(1)
 
 
 class RDRXCTL(Fields):
-    """Receive DMA control."""
+    """DMAIDONE: DMA initialization done. Software writes RSCFRSTSIZE 0, RSCACKC 1, FCOE_WRFIX 1."""
 
-    CRCSTRIP = bit(1)
-    DMAIDONE = bit(3)  # DMA initialization done
-    RSCFRSTSIZE = bits(17, 21)  # software writes 0 here,
-    RSCACKC = bit(25)  # and 1 to these two (4.6.7)
-    FCOE_WRFIX = bit(26)
+    CRCSTRIP, DMAIDONE, RSCFRSTSIZE = bit(1), bit(3), bits(17, 21)
+    RSCACKC, FCOE_WRFIX = bit(25), bit(26)
 
 
 class RXCTRL(Fields):
-    """Receive control."""
+    """Receive enable."""
 
     RXEN = bit(0)
 
 
 class RXDCTL(Fields):
-    """Receive descriptor control; X540 and later also limit the packet's length here."""
+    """ENABLE reads back as set once the queue runs. VME strips VLAN tags."""
 
-    ENABLE = bit(25)  # reads back as set once the queue runs
-    VME = bit(30)
+    ENABLE, VME = bit(25), bit(30)
 
 
 class SRRCTL(Fields):
-    """Split receive control."""
+    """BSIZEPACKET in KiB; DESCTYPE 1: advanced, one buffer; DROP_EN: no descriptor, no packet."""
 
-    BSIZEPACKET = bits(0, 4)  # KiB per packet buffer
-    BSIZEHEADER = bits(8, 13)
-    DESCTYPE = bits(25, 27)  # 1: advanced, one buffer
-    DROP_EN = bit(28)  # packets without a descriptor are dropped at once
+    BSIZEPACKET, BSIZEHEADER, DESCTYPE, DROP_EN = bits(0, 4), bits(8, 13), bits(25, 27), bit(28)
 
 
 class DCA_RXCTRL(Fields):
-    """Receive DCA control."""
+    """Bit 12 has no name: reserved, set by a reset, must be cleared."""
 
-    BIT12 = bit(12)  # reserved: set by a reset, must be cleared
+    BIT12 = bit(12)
 
 
 class RXPBSIZE(Fields):
-    """Receive packet buffer size."""
+    """In KiB."""
 
-    SIZE = bits(10, 19)  # KiB
+    SIZE = bits(10, 19)
 
 
 class TXPBSIZE(Fields):
-    """Transmit packet buffer size."""
+    """In KiB."""
 
     SIZE = bits(10, 19)
 
 
 class TXPBTHRESH(Fields):
-    """Transmit packet buffer threshold."""
+    """In KiB."""
 
-    THRESH = bits(0, 9)  # KiB
+    THRESH = bits(0, 9)
 
 
 class HLREG0(Fields):
-    """MAC core control."""
+    """CRC appended, CRC stripped, jumbo frames, short frames padded, loopback."""
 
-    TXCRCEN = bit(0)
-    RXCRCSTRP = bit(1)
-    JUMBOEN = bit(2)
-    TXPADEN = bit(10)
-    LPBK = bit(15)
+    TXCRCEN, RXCRCSTRP, JUMBOEN, TXPADEN, LPBK = bit(0), bit(1), bit(2), bit(10), bit(15)
 
 
 class MAXFRS(Fields):
-    """Maximum frame size, CRC included."""
+    """With CRC. Heeded with HLREG0.JUMBOEN; without it the limit is 1518."""
 
-    MFS = bits(16, 31)  # heeded with HLREG0.JUMBOEN; without it the limit is 1518
+    MFS = bits(16, 31)
 
 
 class AUTOC(Fields):
-    """Auto-negotiation control."""
+    """Link mode 3: 10 Gbit/s serial."""
 
-    AN_RESTART = bit(12)
-    LMS = bits(13, 15)  # 3: 10 Gbit/s serial
+    AN_RESTART, LMS = bit(12), bits(13, 15)
 
 
 class LINKS(Fields):
-    """Link status."""
+    """Speed 1: 100 Mbit/s, 2: 1 Gbit/s, 3: 10 Gbit/s."""
 
-    SPEED = bits(28, 29)  # 1: 100 Mbit/s, 2: 1 Gbit/s, 3: 10 Gbit/s
-    UP = bit(30)
+    SPEED, UP = bits(28, 29), bit(30)
 
 
 class RTTDCS(Fields):
-    """DCB transmit descriptor plane control."""
+    """Arbiter disable."""
 
     ARBDIS = bit(6)
 
 
 class DMATXCTL(Fields):
-    """DMA transmit control."""
+    """Transmit enable."""
 
     TE = bit(0)
 
 
 class FCTRL(Fields):
-    """Filter control."""
+    """Store bad packets; accept all multicast, all unicast, broadcast."""
 
-    SBP = bit(1)  # store bad packets
-    MPE = bit(8)  # accept all multicast
-    UPE = bit(9)  # accept all unicast
-    BAM = bit(10)  # accept broadcast
+    SBP, MPE, UPE, BAM = bit(1), bit(8), bit(9), bit(10)
 
 
 class MCSTCTRL(Fields):
-    """Multicast control."""
+    """MO: which 12 bits of a group address index the table, if MFE is set."""
 
-    MO = bits(0, 1)  # which 12 bits of the address index the table
-    MFE = bit(2)
+    MO, MFE = bits(0, 1), bit(2)
 
 
 class RAH(Fields):
-    """Receive address, bytes 4 and 5."""
+    """Bytes 4 and 5 of an address; address valid."""
 
-    HIGH = bits(0, 15)
-    AV = bit(31)  # address valid
+    HIGH, AV = bits(0, 15), bit(31)
 
 
 class MRQC(Fields):
-    """Multiple receive queues command."""
+    """MRQE 1: RSS. The others: what is hashed."""
 
-    MRQE = bits(0, 3)  # 1: RSS
-    TCP_IPV4 = bit(16)
-    IPV4 = bit(17)
-    IPV6 = bit(20)
-    TCP_IPV6 = bit(21)
-    UDP_IPV4 = bit(22)
-    UDP_IPV6 = bit(23)
+    MRQE, TCP_IPV4, IPV4, IPV6 = bits(0, 3), bit(16), bit(17), bit(20)
+    TCP_IPV6, UDP_IPV4, UDP_IPV6 = bit(21), bit(22), bit(23)
 
 
 class TXDCTL(Fields):
-    """Transmit descriptor control."""
+    """Prefetch below PTHRESH descriptors on the chip if HTHRESH wait; write back in WTHRESHs."""
 
-    PTHRESH = bits(0, 6)  # prefetch below so many descriptors on the chip,
-    HTHRESH = bits(8, 14)  # when so many are waiting in memory
-    WTHRESH = bits(16, 22)  # write back so many at once
-    ENABLE = bit(25)
+    PTHRESH, HTHRESH, WTHRESH, ENABLE = bits(0, 6), bits(8, 14), bits(16, 22), bit(25)
 
 
 INTEL82599 = Datasheet(
@@ -228,11 +186,11 @@ INTEL82599 = Datasheet(
     RDH         0x01010+40*64,0x0D010+40*64 RO - 8.2.3.8.4 Receive Descriptor Head
     RDT         0x01018+40*64,0x0D018+40*64 RW - 8.2.3.8.5 Receive Descriptor Tail
     RXDCTL      0x01028+40*64,0x0D028+40*64 RW - 8.2.3.8.6 Receive Descriptor Control
-    SRRCTL      0x01014+40*64,0x0D014+40*64,~0x02100+4*16 RW 0x00000402 8.2.3.8.7 Split Receive Control
+    SRRCTL      0x01014+40*64,0x0D014+40*64,~0x02100+4*16 RW 0x402 8.2.3.8.7 Split Receive Control
     RDRXCTL     0x02F00 RW 0x00100008 8.2.3.8.8 Receive DMA Control
     RXPBSIZE    0x03C00+4*8 RW 0x00080000 8.2.3.8.9 Receive Packet Buffer Size
     RXCTRL      0x03000 RW - 8.2.3.8.10 Receive Control
-    DCA_RXCTRL  0x0100C+40*64,0x0D00C+40*64,~0x02200+4*16 RW 0x0000B200 8.2.3.11.1 Receive DCA Control
+    DCA_RXCTRL  0x0100C+40*64,0x0D00C+40*64,~0x02200+4*16 RW 0xB200 8.2.3.11.1 Rx DCA Control
     FCTRL       0x05080 RW - 8.2.3.7.1 Filter Control
     MCSTCTRL    0x05090 RW - 8.2.3.7.3 Multicast Control
     MTA         0x05200+4*128 RW - 8.2.3.7.7 Multicast Table Array
@@ -285,40 +243,23 @@ INTEL82599 = Datasheet(
     FWSM        0x10148 RO - 8.2.3.4.10 Firmware Semaphore
     SW_FW_SYNC  0x10160 RW - 8.2.3.4.11 Software-Firmware Synchronization
     """,
-    [
-        CTRL, STATUS, CTRL_EXT, EEC, EERD, SWSM, RDRXCTL, RXCTRL, RXDCTL, SRRCTL, DCA_RXCTRL,
-        RXPBSIZE, TXPBSIZE, TXPBTHRESH, HLREG0, MAXFRS, AUTOC, LINKS, RTTDCS, DMATXCTL, FCTRL,
-        MCSTCTRL, RAH, MRQC, TXDCTL,
-    ],
-)  # fmt: skip
-
-# A descriptor is 16 bytes that driver and device write in turns, each in a format of its own: a
-# union.
-
-RxDescriptor = np.dtype(
-    {
-        # read format: buffer, header; write-back format: info (RSS type 3:0, packet type 15:4), rss
-        # and `done`: status and errors 31:0, length 47:32, VLAN tag 63:48 (7.1.6.1, 7.1.6.2)
-        "names": ["buffer", "header", "info", "rss", "done"],
-        "formats": ["u8", "u8", "u4", "u4", "u8"],
-        "offsets": [0, 8, 0, 4, 8],
-        "itemsize": 16,
-    }
+    globals(),
 )
-TxDescriptor = np.dtype(
-    {
-        # read format: buffer, command, offload; write-back format: status (7.2.3.2.4)
-        "names": ["buffer", "command", "offload", "status"],
-        "formats": ["u8", "u4", "u4", "u4"],
-        "offsets": [0, 8, 12, 12],
-        "itemsize": 16,
-    }
+
+# A descriptor is 16 bytes that driver and device write in turns, each in a format of its own:
+# unions.
+
+# Read format: buffer, header. Write-back format: info (RSS type 3:0, packet type 15:4), rss, and
+# `done`: status and errors 31:0, length 47:32, VLAN tag 63:48 (7.1.6.1, 7.1.6.2).
+RxDescriptor = union(
+    16, buffer=(0, "u8"), header=(8, "u8"), info=(0, "u4"), rss=(4, "u4"), done=(8, "u8")
 )
+# Read format: buffer, command, offload. Write-back format: status (7.2.3.2.4).
+TxDescriptor = union(16, buffer=(0, "u8"), command=(8, "u4"), offload=(12, "u4"), status=(12, "u4"))
 
 RX_DD, RX_EOP = 1 << 0, 1 << 1  # descriptor done, end of packet
 RX_RXE = 1 << 29  # a damaged packet, delivered only with FCTRL.SBP
-RX_PIF = 1 << 7  # not sent to one station
-RX_VP = 1 << 3  # VLAN tag seen
+RX_VP, RX_PIF = 1 << 3, 1 << 7  # VLAN tag seen, not sent to one station
 TX_DD = 1 << 0
 TX_EOP, TX_IFCS, TX_RS, TX_DEXT = 1 << 24, 1 << 25, 1 << 27, 1 << 29
 TX_DATA, TX_CONTEXT, TX_DTYP = 3 << 20, 2 << 20, 15 << 20

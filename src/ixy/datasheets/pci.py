@@ -1,4 +1,4 @@
-"""PCI configuration space, type 0 header: byte offsets and bits (PCI Local Bus 3.0, section 6.1)."""
+"""PCI configuration space, type 0: byte offsets and bits (PCI Local Bus 3.0, section 6.1)."""
 
 VENDOR_ID, DEVICE_ID, COMMAND, STATUS, REVISION, CLASS = 0x00, 0x02, 0x04, 0x06, 0x08, 0x09
 HEADER_TYPE, BAR0, SUBSYSTEM_VENDOR, SUBSYSTEM_ID = 0x0E, 0x10, 0x2C, 0x2E

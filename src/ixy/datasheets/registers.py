@@ -16,10 +16,12 @@ decoded, to stderr.
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
 
 from ixy.errors import IxyError
 
@@ -64,45 +66,31 @@ def bits(low: int, high: int) -> Field:
 class Fields:
     """The fields of the register of the same name, as class attributes."""
 
-    @classmethod
-    def all(cls) -> dict[str, Field]:
-        """Field by name, as declared."""
-        return {name: value for name, value in vars(cls).items() if isinstance(value, Field)}
 
-
-class Range(NamedTuple):
-    """Registers at equal distances."""
-
-    offset: int
-    step: int
-    count: int
+def union(size: int, **fields: tuple[int, str]) -> np.dtype[Any]:
+    """A record of `size` bytes whose fields, (offset, type), may overlap."""
+    kinds = {
+        "offsets": [at for at, _ in fields.values()],
+        "formats": [k for _, k in fields.values()],
+    }
+    return np.dtype({"names": list(fields), **kinds, "itemsize": size})  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)
 class Register:
-    """A row of the table."""
+    """A row of the table: a register, or an array of them with an offset each.
+
+    `aliases` are further offsets of the first entries. `access` is one of ACCESSES.
+    """
 
     name: str
-    ranges: tuple[Range, ...]
-    aliases: tuple[Range, ...]
+    offsets: tuple[int, ...]
+    aliases: tuple[int, ...]
     access: str
     reset: int
     section: str
     title: str
     fields: dict[str, Field]
-
-    @property
-    def count(self) -> int:
-        """How many registers the row stands for."""
-        return sum(range_.count for range_ in self.ranges)
-
-    def offset(self, index: int = 0) -> int:
-        """Where the register is. Raises IndexError beyond the last one."""
-        for range_ in self.ranges:
-            if 0 <= index < range_.count:
-                return range_.offset + range_.step * index
-            index -= range_.count
-        raise IndexError(f"{self.name} has {self.count} entries")
 
     def decode(self, word: int) -> str:
         """The word's fields that are not 0, for people."""
@@ -115,47 +103,42 @@ class Register:
 
 
 class Datasheet:
-    """A device's registers by name and by offset."""
+    """A device's registers by name and by offset. `fields` holds, by name, classes of Fields."""
 
-    def __init__(self, table: str, fields: list[type[Fields]]) -> None:
-        by_name = {kind.__name__: kind.all() for kind in fields}
-        self.rows = [
-            _row(line.split(None, 5), by_name) for line in table.splitlines() if line.strip()
-        ]
+    def __init__(self, table: str, fields: Mapping[str, Any]) -> None:
+        lines = [line.split(None, 5) for line in table.splitlines() if line.strip()]
+        self.rows = [_row(words, fields) for words in lines]
         self.registers = {row.name: row for row in self.rows}
 
     @cached_property
     def _by_offset(self) -> dict[int, tuple[Register, int]]:
-        return {offset: (row, index) for row in self.rows for offset, index in addresses(row)}
+        return {
+            offset: (row, index)
+            for row in self.rows
+            for offsets in (row.offsets, row.aliases)
+            for index, offset in enumerate(offsets)
+        }
 
     def at(self, offset: int) -> tuple[Register, int] | None:
         """The register at an offset and its index, None if the table has none there."""
         return self._by_offset.get(offset)
 
 
-def addresses(row: Register) -> Iterator[tuple[int, int]]:
-    """Every (offset, index) that reaches a row's registers, aliases included."""
-    for ranges in (row.ranges, row.aliases):
-        index = 0
-        for range_ in ranges:
-            for i in range(range_.count):
-                yield range_.offset + range_.step * i, index
-                index += 1
-
-
-def _row(words: list[str], fields: dict[str, dict[str, Field]]) -> Register:
+def _row(words: list[str], fields: Mapping[str, Any]) -> Register:
     name, where, access, reset, section, title = words
     places = where.split(",")
-    ranges = tuple(_range(place) for place in places if not place.startswith("~"))
-    aliases = tuple(_range(place[1:]) for place in places if place.startswith("~"))
+    offsets = [offset for place in places if place[0] != "~" for offset in _offsets(place)]
+    aliases = [offset for place in places if place[0] == "~" for offset in _offsets(place[1:])]
+    declared = vars(fields[name]).items() if name in fields else ()
+    own = {key: value for key, value in declared if isinstance(value, Field)}
     value = 0 if reset == "-" else int(reset, 16)
-    return Register(name, ranges, aliases, access, value, section, title, fields.get(name, {}))
+    return Register(name, tuple(offsets), tuple(aliases), access, value, section, title, own)
 
 
-def _range(place: str) -> Range:
+def _offsets(place: str) -> range:
     offset, _, array = place.partition("+")
-    step, _, count = array.partition("*")
-    return Range(int(offset, 16), int(step, 16) if array else 0, int(count) if array else 1)
+    step, _, count = (array or "4*1").partition("*")
+    return range(int(offset, 16), int(offset, 16) + int(step, 16) * int(count), int(step, 16))
 
 
 class RegisterFile(Protocol):
@@ -176,18 +159,22 @@ class Bound:
     """One register of one device."""
 
     def __init__(self, registers: "Registers", row: Register, index: int = 0) -> None:
-        self._device, self._row, self._index = registers, row, index
+        self._device, self.row, self._index = registers, row, index
 
     def __getitem__(self, index: int) -> "Bound":
-        return Bound(self._device, self._row, index)
+        return Bound(self._device, self.row, index)
+
+    def __iter__(self) -> Iterator["Bound"]:
+        return (self[index] for index in range(len(self.row.offsets)))
 
     def __repr__(self) -> str:
-        return f"{self._row.name}[{self._index}]" if self._row.count > 1 else self._row.name
+        name = self.row.name
+        return f"{name}[{self._index}]" if len(self.row.offsets) > 1 else name
 
     @property
     def offset(self) -> int:
         """Where the register is in its BAR."""
-        return self._row.offset(self._index)
+        return self.row.offsets[self._index]
 
     def read(self) -> int:
         """The register's word."""
@@ -197,12 +184,12 @@ class Bound:
 
     def field(self, name: str) -> int:
         """One field's value, read now."""
-        return self._row.fields[name].of(self.read())
+        return self.row.fields[name].of(self.read())
 
     def write(self, word: int = 0, **fields: int) -> None:
         """Writes a word, with fields set in it."""
         for name, value in fields.items():
-            word = self._row.fields[name].put(word, value)
+            word = self.row.fields[name].put(word, value)
         self._trace("<-", word)
         self._device.file.write32(self.offset, word)
 
@@ -217,19 +204,19 @@ class Bound:
         deadline = time.monotonic() + timeout
         while True:
             word = self.read()
-            if all(self._row.fields[name].of(word) == value for name, value in fields.items()):
+            if all(self.row.fields[name].of(word) == value for name, value in fields.items()):
                 return
             if time.monotonic() > deadline:
                 wanted = ", ".join(f"{self!r}.{name} = {value}" for name, value in fields.items())
                 raise DeviceTimeout(
                     f"{self._device.name}: no {wanted} within {timeout:g} s"
-                    f" (it reads {word:#010x}; datasheet {self._row.section})"
+                    f" (it reads {word:#010x}; datasheet {self.row.section})"
                 )
             time.sleep(0.0001)
 
     def _trace(self, arrow: str, word: int) -> None:
         if TRACE:
-            line = f"{self._device.name} {self!r} {arrow} {word:#010x} {self._row.decode(word)}"
+            line = f"{self._device.name} {self!r} {arrow} {word:#010x} {self.row.decode(word)}"
             print(line.rstrip(), file=sys.stderr)
 
 
@@ -245,3 +232,5 @@ class Registers:
         if name not in self.sheet.registers:
             raise AttributeError(f"the datasheet has no register {name}")
         return Bound(self, self.sheet.registers[name])
+
+    __getitem__ = __getattr__

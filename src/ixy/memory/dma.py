@@ -3,6 +3,7 @@
 import ctypes
 import mmap
 import os
+from contextlib import suppress
 
 from ixy.errors import IxyError
 
@@ -59,7 +60,7 @@ class DmaMemory:
             os.close(self.file)
             self.file = -1
             del self._anchor
-            try:
+            with suppress(
+                BufferError
+            ):  # somebody still holds a view: unmapping it would be a crash
                 self._map.close()
-            except BufferError:
-                pass  # somebody still holds a view: unmapping it under their feet would be a crash

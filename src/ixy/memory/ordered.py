@@ -13,11 +13,8 @@ import threading
 from typing import Any
 
 import numpy as np
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
-from numba.np import arrayobj
 
+from ixy import native
 from ixy.compiled import JIT, compiled, in_machine_code
 from ixy.system import give_way
 
@@ -25,90 +22,19 @@ Word = np.dtype([("value", "u4")])  # a register of a device: one aligned 32-bit
 _interpreted = threading.Lock()  # what an atomic instruction is to compiled code
 
 
-def _member(context: Any, builder: Any, struct: Any, field: Any, pointer: Any) -> tuple[Any, Any]:
-    kind = struct.typeof(field.literal_value)
-    offset = struct.offset(field.literal_value)
-    data = context.get_data_type(kind)
-    return cgutils.get_record_member(builder, pointer, offset, data), kind
-
-
-@intrinsic(prefer_literal=True)
-def _load_acquire(typingctx: Any, struct: Any, field: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer, kind = _member(context, builder, struct, field, args[0])
-        return builder.load_atomic(pointer, "acquire", kind.bitwidth // 8)
-
-    return struct.typeof(field.literal_value)(struct, field), codegen
-
-
-@intrinsic(prefer_literal=True)
-def _store_release(typingctx: Any, struct: Any, field: Any, value: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer, kind = _member(context, builder, struct, field, args[0])
-        word = context.cast(builder, args[2], value, kind)
-        builder.store_atomic(word, pointer, "release", kind.bitwidth // 8)
-        return context.get_dummy_value()
-
-    return types.void(struct, field, value), codegen
-
-
-def _atomic(operation: str) -> Any:
-    @intrinsic(prefer_literal=True)
-    def read_modify_write(typingctx: Any, struct: Any, field: Any, value: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            pointer, kind = _member(context, builder, struct, field, args[0])
-            word = context.cast(builder, args[2], value, kind)
-            return builder.atomic_rmw(operation, pointer, word, "acq_rel")
-
-        return struct.typeof(field.literal_value)(struct, field, value), codegen
-
-    return read_modify_write
-
-
-@intrinsic
-def _array_at(typingctx: Any, address: Any, count: Any, dtype: Any) -> Any:
-    kind = types.Array(dtype.dtype, 1, "C")
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array = context.make_array(kind)(context, builder)
-        size = context.get_abi_sizeof(context.get_data_type(dtype.dtype))
-        step = context.get_constant(types.intp, size)
-        arrayobj.populate_array(
-            array,
-            data=builder.inttoptr(args[0], array.data.type),
-            shape=cgutils.pack_array(builder, [args[1]]),
-            strides=cgutils.pack_array(builder, [step]),
-            itemsize=step,
-            meminfo=None,
-        )
-        return array._getvalue()
-
-    return kind(types.uint64, types.int64, dtype), codegen
-
-
-@intrinsic
-def _copy_bytes(typingctx: Any, target: Any, source: Any, size: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointers = [builder.inttoptr(word, cgutils.voidptr_t) for word in args[:2]]
-        cgutils.raw_memcpy(builder, pointers[0], pointers[1], args[2], 1)
-        return context.get_dummy_value()
-
-    return types.void(types.uint64, types.uint64, types.int64), codegen
-
-
-@in_machine_code(_load_acquire)
+@in_machine_code(native.load_acquire)
 def load_acquire(record: Any, field: str) -> Any:
     """Reads a field; nothing after this line is done before it."""
     return record[field]
 
 
-@in_machine_code(_store_release)
+@in_machine_code(native.store_release)
 def store_release(record: Any, field: str, value: int) -> None:
     """Writes a field; everything before this line is done before it."""
     record[field] = value
 
 
-@in_machine_code(_atomic("xchg"))
+@in_machine_code(native.atomic("xchg"))
 def exchange(record: Any, field: str, value: int) -> Any:
     """Writes a field and returns what it held, in one step that no other thread can divide."""
     with _interpreted:
@@ -117,16 +43,16 @@ def exchange(record: Any, field: str, value: int) -> Any:
         return old
 
 
-@in_machine_code(_atomic("add"))
+@in_machine_code(native.atomic("add"))
 def fetch_add(record: Any, field: str, value: int) -> Any:
-    """Adds to a field and returns what it held before, in one step that no other thread can divide."""
+    """Adds to a field and returns what it held, in one step that no other thread can divide."""
     with _interpreted:
         old = record[field]
         record[field] = int(old) + value
         return old
 
 
-@in_machine_code(_array_at)
+@in_machine_code(native.array_at)
 def array_at(address: Any, count: Any, dtype: Any) -> Any:
     """The memory at an address, as an array of `count` items of `dtype`. Nothing checks that it is
     mapped.
@@ -136,14 +62,14 @@ def array_at(address: Any, count: Any, dtype: Any) -> Any:
     return np.frombuffer(raw, dtype).view(np.recarray if dtype.names else np.ndarray)
 
 
-@in_machine_code(_copy_bytes)
+@in_machine_code(native.copy_bytes)
 def copy_bytes(target: Any, source: Any, size: Any) -> None:
     """Copies `size` bytes between two addresses that do not overlap."""
     ctypes.memmove(int(target), int(source), int(size))
 
 
 @compiled
-def lock(record):  # type: ignore[no-untyped-def]
+def lock(record):
     """Takes the spin lock in a record's field `lock`. Such locks are held for microseconds, so
     whoever waits tries on.
     """
@@ -152,7 +78,7 @@ def lock(record):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def unlock(record):  # type: ignore[no-untyped-def]
+def unlock(record):
     """Lets the next thread in."""
     store_release(record, "lock", 0)
 

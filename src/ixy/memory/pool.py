@@ -30,21 +30,12 @@ BUF_SIZE = 2048
 STRIDE = HEADROOM + BUF_SIZE
 DEFAULT_BUFS = 16384  # untouched buffers cost no memory
 
+# Addresses first. Those of packets, lengths (u4) and takers (u4: who has a buffer, 0 if it is free;
+# IXY_DEBUG=1) are where the buffer with the number 0 would be. The stack (u4) is the free buffers,
+# `top` of them: the last one freed is the first taken, while its lines are still in the cache.
 Pool = np.dtype(
-    [
-        ("packets", "u8"),  # where the buffer with the number 0 would be
-        ("lengths", "u8"),  # likewise: packet length of each buffer (u4)
-        ("takers", "u8"),  # likewise, IXY_DEBUG=1: who has each buffer (u4), 0 if it is free
-        (
-            "stack",
-            "u8",
-        ),  # the numbers of the free buffers (u4); the last one freed is the first taken: its
-        ("top", "u4"),  # lines are still in the cache
-        ("lock", "u4"),
-        ("first", "u4"),  # the buffers are numbered first ... first + count - 1
-        ("count", "u4"),
-    ],
-    align=True,
+    [("packets", "u8"), ("lengths", "u8"), ("takers", "u8"), ("stack", "u8")]
+    + [("top", "u4"), ("lock", "u4"), ("first", "u4"), ("count", "u4")]
 )
 PacketBuffer = np.dtype([("headroom", "u1", HEADROOM), ("bytes", "u1", BUF_SIZE)])
 
@@ -87,37 +78,37 @@ def call_site() -> int:
 
 
 @compiled
-def packets(pool):  # type: ignore[no-untyped-def]
+def packets(pool):
     """The packet memory, indexed by buffer number: `packets(pool)[buf].bytes[i]`."""
     return array_at(pool.packets, pool.first + pool.count, PacketBuffer)
 
 
 @compiled
-def packet_address(pool, buf):  # type: ignore[no-untyped-def]
+def packet_address(pool, buf):
     """Where a buffer's packet begins."""
     return pool.packets + np.uint64(buf) * np.uint64(STRIDE) + np.uint64(HEADROOM)
 
 
 @compiled
-def lengths(pool):  # type: ignore[no-untyped-def]
+def lengths(pool):
     """The packets' lengths in bytes, indexed by buffer number."""
     return array_at(pool.lengths, pool.first + pool.count, np.uint32)
 
 
 @compiled
-def takers(pool):  # type: ignore[no-untyped-def]
+def takers(pool):
     """Who has each buffer, indexed by buffer number (IXY_DEBUG=1)."""
     return array_at(pool.takers, pool.first + pool.count, np.uint32)
 
 
 @compiled
-def free_stack(pool):  # type: ignore[no-untyped-def]
+def free_stack(pool):
     """The free buffers: the first `top` entries."""
     return array_at(pool.stack, pool.count, np.uint32)
 
 
 @compiled
-def alloc_batch(pool, bufs, who=1):  # type: ignore[no-untyped-def]
+def alloc_batch(pool, bufs, who=1):
     """Fills `bufs` (u4) with free buffers as far as there are any; returns how many."""
     lock(pool)
     count = min(len(bufs), pool.top)
@@ -133,7 +124,7 @@ def alloc_batch(pool, bufs, who=1):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def free_batch(pool, bufs):  # type: ignore[no-untyped-def]
+def free_batch(pool, bufs):
     """Gives buffers back. With IXY_DEBUG=1 raises BufferMisuse for a double free or a foreign
     buffer.
     """
@@ -154,8 +145,8 @@ def free_batch(pool, bufs):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def check(pool, buf, what):  # type: ignore[no-untyped-def]
-    """Raises BufferMisuse, with the pool's lock released, unless `buf` is the pool's own and taken."""
+def check(pool, buf, what):
+    """Raises BufferMisuse, the pool's lock released, unless `buf` is the pool's own and taken."""
     if buf < pool.first or buf >= pool.first + pool.count:
         unlock(pool)
         raise BufferMisuse("foreign buffer", buf, 0xFFFFFFFF)
@@ -165,7 +156,7 @@ def check(pool, buf, what):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def hand_over(pool, buf, who):  # type: ignore[no-untyped-def]
+def hand_over(pool, buf, who):
     """IXY_DEBUG=1: `who` takes a buffer to send it. Raises BufferMisuse if it is free, foreign or
     being sent.
     """
@@ -182,12 +173,12 @@ def hand_over(pool, buf, who):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _alloc(pool, bufs, who):  # type: ignore[no-untyped-def]
+def _alloc(pool, bufs, who):
     return alloc_batch(pool[0], bufs, who)
 
 
 @compiled
-def _free(pool, bufs):  # type: ignore[no-untyped-def]
+def _free(pool, bufs):
     free_batch(pool[0], bufs)
 
 
@@ -207,12 +198,11 @@ class Mempool:
         self._takers = np.zeros(count, np.uint32)
         offsets = np.arange(count, dtype=np.uint64) * STRIDE
         page = self.memory.page
-        whole = (
-            offsets // page == (offsets + STRIDE - 1) // page
-        )  # a buffer across two pages is never used
-        self._stack = np.flip(self.first + np.flatnonzero(whole)).astype(np.uint32)
-        self.count = len(self._stack)
-        self._stack = np.concatenate([self._stack, np.zeros(count - self.count, np.uint32)])
+        # a buffer that lies across two pages is never used
+        whole = offsets // page == (offsets + STRIDE - 1) // page
+        self.count = int(whole.sum())
+        self._stack = np.zeros(count, np.uint32)
+        self._stack[: self.count] = np.flip(self.first + np.flatnonzero(whole))
         self.record = records(1, Pool)
         pool = self.record[0]
         pool["packets"] = self.memory.address - self.first * STRIDE
@@ -239,7 +229,7 @@ class Mempool:
         """
         _free(self.record, np.ascontiguousarray(bufs))
 
-    def device_addresses(self, pages: np.ndarray[Any, np.dtype[np.uint64]]) -> Any:
+    def addresses(self, pages: np.ndarray[Any, np.dtype[np.uint64]]) -> Any:
         """Where a device finds each buffer's packet, given where it finds each page of `memory`.
         u8[count].
         """
@@ -259,13 +249,10 @@ class Mempool:
         self.view(buf)[:] = frame
 
     def close(self) -> None:
-        """Releases the memory. With IXY_DEBUG=1 raises BufferMisuse if a buffer was not given back."""
+        """Releases the memory. IXY_DEBUG=1: raises BufferMisuse if a buffer was not given back."""
         self.memory.close()
         missing = self.count - self.available
         if DEBUG and missing:
             first = int(np.flatnonzero(self._takers)[0])
-            raise BufferMisuse(
-                f"{missing} leaked at close, the first",
-                self.first + first,
-                int(self._takers[first]),
-            )
+            what = f"{missing} leaked at close, the first"
+            raise BufferMisuse(what, self.first + first, int(self._takers[first]))

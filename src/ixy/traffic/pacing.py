@@ -21,7 +21,7 @@ def pacer(rate: float | None) -> np.ndarray[tuple[int], np.dtype[np.void]]:
 
 
 @compiled
-def due(pacer, most):  # type: ignore[no-untyped-def]
+def due(pacer, most):
     """How many packets are to be sent now, at most so many. They count as sent: give the rest to
     `not_sent`.
     """
@@ -39,6 +39,6 @@ def due(pacer, most):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def not_sent(pacer, count):  # type: ignore[no-untyped-def]
+def not_sent(pacer, count):
     """Takes back packets that were due and that the ring had no room for."""
     pacer.next -= count * pacer.gap

@@ -28,7 +28,7 @@ Numbered = np.dtype(
 
 
 @compiled
-def big_endian(number):  # type: ignore[no-untyped-def]
+def big_endian(number):
     """A 64-bit number with its bytes turned round."""
     number = np.uint64(number)
     low = np.uint64(0x00FF00FF00FF00FF)
@@ -39,7 +39,7 @@ def big_endian(number):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def set_number(address, number):  # type: ignore[no-untyped-def]
+def set_number(address, number):
     """Writes a number into the frame at an address."""
     frame = array_at(address, 1, Numbered)[0]
     word = big_endian(number)

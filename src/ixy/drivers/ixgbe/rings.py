@@ -8,74 +8,38 @@ only at memory: reading a register, such as the head, would cost a round trip ov
 import numpy as np
 
 from ixy.compiled import DEBUG, compiled
-from ixy.datasheets.intel82599 import (
-    RX_DD,
-    RX_EOP,
-    RX_RXE,
-    TX_DATA,
-    TX_DD,
-    TX_DEXT,
-    TX_EOP,
-    TX_IFCS,
-    TX_PAYLEN_SHIFT,
-    TX_RS,
-    RxDescriptor,
-    TxDescriptor,
-)
-from ixy.device import pool_of, register_driver
+from ixy.datasheets import intel82599 as sheet
+from ixy.device import HOT_PATHS, pool_of
 from ixy.memory.ordered import Word, array_at, load_acquire, lock, store_release, unlock
 from ixy.memory.pool import free_batch, free_stack, hand_over, lengths, takers
 
-RxQueue = np.dtype(
-    [
-        ("ring", "u8"),  # the descriptors
-        ("doorbell", "u8"),  # RDT
-        ("pool", "u8"),
-        ("addresses", "u8"),  # where the device finds each buffer (u8), indexed by buffer number
-        ("bufs", "u8"),  # the buffer in each slot (u4)
-        ("index", "u4"),  # the slot that the device fills next
-        ("mask", "u4"),  # slots - 1
-        ("taker", "u4"),  # who we are to the pool (IXY_DEBUG=1)
-        ("broken", "u4"),  # the last descriptor was part of a packet that is not to be delivered
-        (
-            "damaged",
-            "u8",
-        ),  # descriptors not delivered: bad status, or a packet over several of them
-    ],
-    align=True,
-)
-TxQueue = np.dtype(
-    [
-        ("ring", "u8"),
-        ("doorbell", "u8"),  # TDT
-        ("pool", "u8"),
-        ("addresses", "u8"),
-        ("bufs", "u8"),
-        ("index", "u4"),  # the slot that we fill next
-        ("mask", "u4"),
-        ("clean", "u4"),  # the oldest slot whose buffer has not gone back to the pool
-        ("taker", "u4"),
-    ],
-    align=True,
-)
+# Both queues begin alike: addresses of the descriptors, of the tail register (RDT, TDT), of the
+# pool, of where the device finds each buffer (u8, by buffer number) and of the buffer in each slot
+# (u4); the slot that is next, the number of slots - 1, and who we are to the pool (IXY_DEBUG=1).
+COMMON = [("ring", "u8"), ("doorbell", "u8"), ("pool", "u8"), ("addresses", "u8"), ("bufs", "u8")]
+COMMON += [("index", "u4"), ("mask", "u4"), ("taker", "u4")]
+# `broken`: the last descriptor held a part of a packet that is not delivered; `damaged` counts such
+RxQueue = np.dtype([*COMMON, ("broken", "u4"), ("damaged", "u8")])
+# `clean`: the oldest slot whose buffer has not gone back to the pool
+TxQueue = np.dtype([*COMMON, ("clean", "u4")])
 
 CLEAN_BATCH = 32  # buffers are given back so many at a time: one look at a descriptor instead of 32
-COMMAND = TX_EOP | TX_IFCS | TX_RS | TX_DEXT | TX_DATA
+COMMAND = sheet.TX_EOP | sheet.TX_IFCS | sheet.TX_RS | sheet.TX_DEXT | sheet.TX_DATA
 
 # What the 64-bit `done` of a good packet looks like: done, complete, undamaged, shorter than a
 # buffer (length is 47:32)
-GOOD_MASK = RX_DD | RX_EOP | RX_RXE | 0xF800 << 32
-GOOD = RX_DD | RX_EOP
+GOOD_MASK = sheet.RX_DD | sheet.RX_EOP | sheet.RX_RXE | 0xF800 << 32
+GOOD = sheet.RX_DD | sheet.RX_EOP
 
 
 @compiled
-def rx_batch(queue, bufs):  # type: ignore[no-untyped-def]
+def rx_batch(queue, bufs):
     """Takes up to len(bufs) packets off the ring and puts an empty buffer in the place of each;
     returns how many.
     """
-    ring = array_at(queue.ring, queue.mask + 1, RxDescriptor)
+    ring = array_at(queue.ring, queue.mask + 1, sheet.RxDescriptor)
     index = np.int64(queue.index)
-    if not load_acquire(ring[index], "done") & RX_DD:
+    if not load_acquire(ring[index], "done") & sheet.RX_DD:
         return 0  # polling an idle ring takes no lock
     pool = pool_of(queue)
     lock(pool)
@@ -92,7 +56,7 @@ def rx_batch(queue, bufs):  # type: ignore[no-untyped-def]
         descriptor = ring[index]
         done = load_acquire(descriptor, "done")
         if done & GOOD_MASK != GOOD:
-            if not done & RX_DD:
+            if not done & sheet.RX_DD:
                 break
             index = skip_broken(queue, ring, slots, addresses, index)
             continue
@@ -120,7 +84,7 @@ def rx_batch(queue, bufs):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def skip_broken(queue, ring, slots, addresses, index):  # type: ignore[no-untyped-def]
+def skip_broken(queue, ring, slots, addresses, index):
     """Gives the device back what it filled with a packet that cannot be delivered; returns the next
     slot.
 
@@ -131,26 +95,26 @@ def skip_broken(queue, ring, slots, addresses, index):  # type: ignore[no-untype
     while True:
         descriptor = ring[index]
         done = load_acquire(descriptor, "done")
-        if not done & RX_DD:
+        if not done & sheet.RX_DD:
             return index
         descriptor.buffer = addresses[slots[index]]
         descriptor.header = 0
         queue.damaged += 1
         index = (index + 1) & queue.mask
-        queue.broken = (done & RX_EOP) == 0
+        queue.broken = (done & sheet.RX_EOP) == 0
         if not queue.broken:
             return index
 
 
 @compiled
-def tx_batch(queue, bufs):  # type: ignore[no-untyped-def]
+def tx_batch(queue, bufs):
     """Puts packets on the ring, returns how many fitted. Buffers of packets already sent go back to
     the pool first.
     """
     reclaim(queue)
     if len(bufs) == 0:
         return 0
-    ring = array_at(queue.ring, queue.mask + 1, TxDescriptor)
+    ring = array_at(queue.ring, queue.mask + 1, sheet.TxDescriptor)
     slots = array_at(queue.bufs, queue.mask + 1, np.uint32)
     pool = pool_of(queue)
     addresses = array_at(queue.addresses, pool.first + pool.count, np.uint64)
@@ -167,7 +131,7 @@ def tx_batch(queue, bufs):  # type: ignore[no-untyped-def]
         descriptor = ring[index]
         descriptor.buffer = addresses[buf]
         descriptor.command = COMMAND | size
-        descriptor.offload = size << TX_PAYLEN_SHIFT
+        descriptor.offload = size << sheet.TX_PAYLEN_SHIFT
         index = (index + 1) & queue.mask
     queue.index = index
     store_release(array_at(queue.doorbell, 1, Word)[0], "value", index)
@@ -175,17 +139,17 @@ def tx_batch(queue, bufs):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def reclaim(queue):  # type: ignore[no-untyped-def]
+def reclaim(queue):
     """Gives the pool back, in batches of 32, the buffers of packets that have been sent."""
-    ring = array_at(queue.ring, queue.mask + 1, TxDescriptor)
+    ring = array_at(queue.ring, queue.mask + 1, sheet.TxDescriptor)
     slots = array_at(queue.bufs, queue.mask + 1, np.uint32)
     clean = np.int64(queue.clean)
     while (np.int64(queue.index) - clean) & queue.mask >= CLEAN_BATCH:
-        if not load_acquire(ring[clean + CLEAN_BATCH - 1], "status") & TX_DD:
+        if not load_acquire(ring[clean + CLEAN_BATCH - 1], "status") & sheet.TX_DD:
             break
         free_batch(pool_of(queue), slots[clean : clean + CLEAN_BATCH])
         clean = (clean + CLEAN_BATCH) & queue.mask
         queue.clean = clean
 
 
-register_driver(RxQueue, rx_batch, TxQueue, tx_batch)
+HOT_PATHS |= {RxQueue: rx_batch, TxQueue: tx_batch}

@@ -1,76 +1,72 @@
-"""What the 82599 finds out about a received packet: its type (7.1.6.2) and its RSS hash (7.1.2.8)."""
+"""What the 82599 finds out about a packet: its type (7.1.6.2) and its RSS hash (7.1.2.8)."""
 
 import numpy as np
 
 from ixy.compiled import compiled
-from ixy.datasheets.intel82599 import (
-    MRQC,
-    PTYPE_IPV4,
-    PTYPE_IPV4_OPTIONS,
-    PTYPE_IPV6,
-    PTYPE_SCTP,
-    PTYPE_TCP,
-    PTYPE_UDP,
-    RSS_IPV4,
-    RSS_IPV6,
-    RSS_TCP_IPV4,
-    RSS_TCP_IPV6,
-    RSS_UDP_IPV4,
-    RSS_UDP_IPV6,
-    RX_PIF,
-    RX_VP,
-)
+from ixy.datasheets import intel82599 as sheet
 from ixy.memory.ordered import array_at
 
 TCP, UDP, SCTP = 6, 17, 132  # IP protocol numbers
 HASH_BYTES = 36  # at most: two IPv6 addresses and two ports
-BIT_TCP_IPV4, BIT_IPV4, BIT_UDP_IPV4 = MRQC.TCP_IPV4.mask, MRQC.IPV4.mask, MRQC.UDP_IPV4.mask
-BIT_TCP_IPV6, BIT_IPV6, BIT_UDP_IPV6 = MRQC.TCP_IPV6.mask, MRQC.IPV6.mask, MRQC.UDP_IPV6.mask
+BIT_TCP_IPV4, BIT_IPV4, BIT_UDP_IPV4 = (
+    sheet.MRQC.TCP_IPV4.mask,
+    sheet.MRQC.IPV4.mask,
+    sheet.MRQC.UDP_IPV4.mask,
+)
+BIT_TCP_IPV6, BIT_IPV6, BIT_UDP_IPV6 = (
+    sheet.MRQC.TCP_IPV6.mask,
+    sheet.MRQC.IPV6.mask,
+    sheet.MRQC.UDP_IPV6.mask,
+)
 
 
 @compiled
-def classify(port, frame, length):  # type: ignore[no-untyped-def]
+def classify(port, frame, length):
     """A frame's info word (packet and RSS type), RSS hash, and status bits."""
     data = array_at(frame, length, np.uint8)
-    status = RX_PIF if data[0] & 1 else 0
+    status = sheet.RX_PIF if data[0] & 1 else 0
     ip = 14
     if data[12] == 0x81 and data[13] == 0x00:
-        status |= RX_VP
+        status |= sheet.RX_VP
         ip = 18
     kind = np.int64(data[ip - 2]) << 8 | np.int64(data[ip - 1])
     if kind == 0x0800 and data[ip] >> 4 == 4:
         transport = ip + 4 * (np.int64(data[ip]) & 15)
         whole = (np.int64(data[ip + 6]) << 8 | np.int64(data[ip + 7])) & 0x3FFF == 0  # no fragment
         protocol = np.int64(data[ip + 9]) if whole else 0
-        info = PTYPE_IPV4 if transport == ip + 20 else PTYPE_IPV4 | PTYPE_IPV4_OPTIONS
+        info = (
+            sheet.PTYPE_IPV4
+            if transport == ip + 20
+            else sheet.PTYPE_IPV4 | sheet.PTYPE_IPV4_OPTIONS
+        )
         addresses, size = ip + 12, 8
         enabled = choose(port.rss, protocol, BIT_TCP_IPV4, BIT_UDP_IPV4, BIT_IPV4)
     elif kind == 0x86DD and data[ip] >> 4 == 6:
         transport = ip + 40
         protocol = np.int64(data[ip + 6])
-        info = PTYPE_IPV6
+        info = sheet.PTYPE_IPV6
         addresses, size = ip + 8, 32
         enabled = choose(port.rss, protocol, BIT_TCP_IPV6, BIT_UDP_IPV6, BIT_IPV6)
     else:
         return 0, np.uint32(0), status
     if protocol == TCP:
-        info |= PTYPE_TCP
+        info |= sheet.PTYPE_TCP
     elif protocol == UDP:
-        info |= PTYPE_UDP
+        info |= sheet.PTYPE_UDP
     elif protocol == SCTP:
-        info |= PTYPE_SCTP
+        info |= sheet.PTYPE_SCTP
     if enabled == 0 or transport + 4 > length:
         return info, np.uint32(0), status
     rss = toeplitz(port, data, addresses, size, 0)
-    if enabled != BIT_IPV4 and enabled != BIT_IPV6:
+    if enabled & ~(BIT_IPV4 | BIT_IPV6):
         rss ^= toeplitz(port, data, transport, 4, size)
     return info | rss_type(enabled), rss, status
 
 
 @compiled
-def choose(rss, protocol, tcp, udp, ip):  # type: ignore[no-untyped-def]
-    """Which of MRQC's hash functions applies: the transport's if it is on, else the addresses'
-    (7.1.2.8.1).
+def choose(rss, protocol, tcp, udp, ip):
+    """Which of sheet.MRQC's hash functions applies: the transport's if it is on, else the
+    addresses' (7.1.2.8.1).
     """
     rss = np.int64(rss)
     wanted = tcp if protocol == TCP else udp if protocol == UDP else ip
@@ -78,21 +74,21 @@ def choose(rss, protocol, tcp, udp, ip):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def rss_type(enabled):  # type: ignore[no-untyped-def]
-    """The descriptor's RSS type for one of MRQC's bits."""
+def rss_type(enabled):
+    """The descriptor's RSS type for one of sheet.MRQC's bits."""
     if enabled == BIT_TCP_IPV4:
-        return RSS_TCP_IPV4
+        return sheet.RSS_TCP_IPV4
     if enabled == BIT_IPV4:
-        return RSS_IPV4
+        return sheet.RSS_IPV4
     if enabled == BIT_UDP_IPV4:
-        return RSS_UDP_IPV4
+        return sheet.RSS_UDP_IPV4
     if enabled == BIT_TCP_IPV6:
-        return RSS_TCP_IPV6
-    return RSS_IPV6 if enabled == BIT_IPV6 else RSS_UDP_IPV6
+        return sheet.RSS_TCP_IPV6
+    return sheet.RSS_IPV6 if enabled == BIT_IPV6 else sheet.RSS_UDP_IPV6
 
 
 @compiled
-def toeplitz(port, data, start, count, position):  # type: ignore[no-untyped-def]
+def toeplitz(port, data, start, count, position):
     """The share of some bytes in the hash, given the position of the first one in the hashed input."""
     table = array_at(port.toeplitz, HASH_BYTES * 256, np.uint32)
     rss = np.uint32(0)

@@ -9,20 +9,7 @@ queue.
 import numpy as np
 
 from ixy.compiled import call, compiled
-from ixy.datasheets.intel82599 import (
-    QUEUES,
-    RX_DD,
-    RX_EOP,
-    TX_DATA,
-    TX_DD,
-    TX_DEXT,
-    TX_DTYP,
-    TX_EOP,
-    TX_IFCS,
-    TX_RS,
-    RxDescriptor,
-    TxDescriptor,
-)
+from ixy.datasheets import intel82599 as sheet
 from ixy.emulator.intel82599.classify import classify
 from ixy.emulator.wire.base import WireRecord
 from ixy.emulator.wire.frames import LONGEST, SHORTEST, commit, drop, is_full, peek, reserve
@@ -78,13 +65,13 @@ Port = np.dtype(
         ("fault_address", "u8"),
         ("fault_size", "i8"),
         ("tx_active", "i8"),  # transmit queues that are on
-        ("tx_queues", "u1", QUEUES),  # their numbers
+        ("tx_queues", "u1", sheet.QUEUES),  # their numbers
         ("reta", "u1", 128),
         ("station", "u8", 128),  # their addresses
         ("groups", "u4", 128),  # MTA
         ("counts", "u8", COUNTERS),
-        ("rx", Queue, QUEUES),
-        ("tx", Queue, QUEUES),
+        ("rx", Queue, sheet.QUEUES),
+        ("tx", Queue, sheet.QUEUES),
     ],
     align=True,
 )
@@ -92,7 +79,7 @@ BURST = 64  # frames per round and direction: long enough to be fast, short enou
 
 
 @compiled
-def run(ports, until, burst):  # type: ignore[no-untyped-def]
+def run(ports, until, burst):
     """Runs ports (their addresses, u8) until a time in ns, or until a wire needs service."""
     idle = 0
     while now() < until:
@@ -108,7 +95,7 @@ def run(ports, until, burst):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def step(port, burst):  # type: ignore[no-untyped-def]
+def step(port, burst):
     """One round of a port: up to `burst` frames per queue and direction. Returns how many there
     were.
     """
@@ -126,7 +113,7 @@ def step(port, burst):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def translate(port, iova, size):  # type: ignore[no-untyped-def]
+def translate(port, iova, size):
     """Where the driver's memory at a device address is; 0, and a recorded fault, if it mapped no
     such memory.
     """
@@ -148,7 +135,7 @@ def translate(port, iova, size):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def receive(port, wire, burst):  # type: ignore[no-untyped-def]
+def receive(port, wire, burst):
     """Frames from the wire: filter, choose a queue, write to memory (7.1.1, 7.1.2)."""
     handled = 0
     while handled < burst:
@@ -179,7 +166,7 @@ def receive(port, wire, burst):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def admit(port, frame, length):  # type: ignore[no-untyped-def]
+def admit(port, frame, length):
     """Counts a frame and decides whether it is received: length, then address (8.2.3.22.13,
     7.1.1.1).
     """
@@ -199,7 +186,7 @@ def admit(port, frame, length):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def wanted(port, data):  # type: ignore[no-untyped-def]
+def wanted(port, data):
     """The address filter of 7.1.1.1."""
     if not data[0] & 1:
         if port.unicast:
@@ -221,7 +208,7 @@ def wanted(port, data):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def count(port, base, data, length):  # type: ignore[no-untyped-def]
+def count(port, base, data, length):
     """Counts a good frame, its CRC included in octets and size (8.2.3.23)."""
     counts = port.counts
     one = np.uint64(1)
@@ -238,7 +225,7 @@ def count(port, base, data, length):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def enough_descriptors(queue, length):  # type: ignore[no-untyped-def]
+def enough_descriptors(queue, length):
     """Whether a receive queue has descriptors for a frame, its CRC included. A tail beyond the ring
     offers none.
     """
@@ -251,13 +238,13 @@ def enough_descriptors(queue, length):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def deliver(port, queue, frame, length, info, rss, status):  # type: ignore[no-untyped-def]
+def deliver(port, queue, frame, length, info, rss, status):
     """Writes a frame to the buffers of as many descriptors as it takes, and writes these back
     (7.1.6.2).
     """
     if not port.strip:
         frame, length = with_crc(port, frame, length)
-    ring = array_at(queue.ring, queue.size, RxDescriptor)
+    ring = array_at(queue.ring, queue.size, sheet.RxDescriptor)
     head = queue.head
     done = 0
     while done < length:
@@ -269,10 +256,10 @@ def deliver(port, queue, frame, length, info, rss, status):  # type: ignore[no-u
             return
         copy_bytes(target, frame + np.uint64(done), part)
         done += part
-        last = RX_EOP | status if done == length else 0
+        last = sheet.RX_EOP | status if done == length else 0
         descriptor.info = info
         descriptor.rss = rss
-        store_release(descriptor, "done", RX_DD | last | part << 32)
+        store_release(descriptor, "done", sheet.RX_DD | last | part << 32)
         head = head + 1 if head + 1 < queue.size else 0
     queue.head = head
     store_release(array_at(queue.head_register, 1, Word)[0], "value", head)
@@ -281,7 +268,7 @@ def deliver(port, queue, frame, length, info, rss, status):  # type: ignore[no-u
 
 
 @compiled
-def with_crc(port, frame, length):  # type: ignore[no-untyped-def]
+def with_crc(port, frame, length):
     """A copy of a frame with its CRC behind it (IEEE 802.3, 3.2.9)."""
     table = array_at(port.crc, 256, np.uint32)
     copy = port.crc + np.uint64(1024)
@@ -296,7 +283,7 @@ def with_crc(port, frame, length):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def transmit(port, wire, queue, burst):  # type: ignore[no-untyped-def]
+def transmit(port, wire, queue, burst):
     """Frames of one queue to the wire (7.2)."""
     tail = np.int64(load_acquire(array_at(queue.tail_register, 1, Word)[0], "value"))
     sent = 0
@@ -312,25 +299,28 @@ def transmit(port, wire, queue, burst):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def send(port, wire, queue, tail):  # type: ignore[no-untyped-def]
+def send(port, wire, queue, tail):
     """Sends the frame that begins at the head; returns the next one's descriptor, or the same if it
     must wait.
     """
-    ring = array_at(queue.ring, queue.size, TxDescriptor)
+    ring = array_at(queue.ring, queue.size, sheet.TxDescriptor)
     command = np.int64(ring[queue.head].command)
     end = queue.head
     total = command & 0xFFFF
-    while not command & TX_EOP and command & TX_DTYP == TX_DATA:
+    while not command & sheet.TX_EOP and command & sheet.TX_DTYP == sheet.TX_DATA:
         end = end + 1 if end + 1 < queue.size else 0
         if end == tail:
             return queue.head  # the rest of the frame has not been handed over yet
         command = np.int64(ring[end].command)
         total += command & 0xFFFF
     after = end + 1 if end + 1 < queue.size else 0
-    if command & (TX_DEXT | TX_DTYP) == TX_DEXT | TX_DATA and 0 < total <= LONGEST:
-        if not command & TX_IFCS:
+    if (
+        command & (sheet.TX_DEXT | sheet.TX_DTYP) == sheet.TX_DEXT | sheet.TX_DATA
+        and 0 < total <= LONGEST
+    ):
+        if not command & sheet.TX_IFCS:
             total -= 4  # the driver has put the CRC there itself
-        size = max(total, SHORTEST) if port.pad and command & TX_IFCS else total
+        size = max(total, SHORTEST) if port.pad and command & sheet.TX_IFCS else total
         target = reserve(wire.tx, size)
         if target == 0:
             return queue.head
@@ -348,7 +338,7 @@ def send(port, wire, queue, tail):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def gather(port, queue, ring, target, total):  # type: ignore[no-untyped-def]
+def gather(port, queue, ring, target, total):
     """Reads a frame from the buffers of its descriptors; returns False after a DMA fault."""
     index = queue.head
     done = 0
@@ -365,11 +355,11 @@ def gather(port, queue, ring, target, total):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def write_back(queue, ring, after):  # type: ignore[no-untyped-def]
+def write_back(queue, ring, after):
     """Marks the descriptors up to `after` as done, where the driver asked for it (7.2.3.5)."""
     index = queue.head
     while index != after:
         descriptor = ring[index]
-        if descriptor.command & TX_RS:
-            store_release(descriptor, "status", TX_DD)
+        if descriptor.command & sheet.TX_RS:
+            store_release(descriptor, "status", sheet.TX_DD)
         index = index + 1 if index + 1 < queue.size else 0

@@ -11,32 +11,8 @@ from typing import Any
 import numpy as np
 
 from ixy.compiled import compiled
+from ixy.datasheets import intel82599 as sheet
 from ixy.datasheets import pci
-from ixy.datasheets.intel82599 import (
-    CTRL,
-    DMATXCTL,
-    EEC,
-    EERD,
-    FCTRL,
-    HLREG0,
-    INTEL82599,
-    LINKS,
-    MAXFRS,
-    MCSTCTRL,
-    MODELS,
-    MRQC,
-    QUEUES,
-    RAH,
-    RDRXCTL,
-    REGISTER_SPACE,
-    RXCTRL,
-    RXDCTL,
-    SRRCTL,
-    STATUS,
-    SWSM,
-    TXDCTL,
-    VENDOR,
-)
 from ixy.datasheets.registers import Register
 from ixy.emulator.intel82599 import datapath
 from ixy.emulator.intel82599.classify import toeplitz_table
@@ -54,7 +30,7 @@ GROUP_SHIFTS = (
     35,
     34,
     32,
-)  # MCSTCTRL.MO: the lowest of the 12 address bits that index the table
+)  # sheet.MCSTCTRL.MO: the lowest of the 12 address bits that index the table
 LINK_10G = 3
 # Counters by register; those of an array begin at the index given
 STATISTICS = {
@@ -82,12 +58,12 @@ OCTETS = {  # 36-bit counters: reading the low half latches the high one
 
 
 @compiled
-def _lock(port):  # type: ignore[no-untyped-def]
+def _lock(port):
     lock(port[0])
 
 
 @compiled
-def _unlock(port):  # type: ignore[no-untyped-def]
+def _unlock(port):
     unlock(port[0])
 
 
@@ -95,12 +71,12 @@ class Intel82599:
     """An 82599 with a wire in its port. Raises IxyError for a model that it does not know."""
 
     def __init__(self, wire: Wire, mac: bytes, model: str = "82599") -> None:
-        if model not in MODELS:
-            raise IxyError(f"unknown model {model!r}: give it one of {', '.join(MODELS)}")
+        if model not in sheet.MODELS:
+            raise IxyError(f"unknown model {model!r}: give it one of {', '.join(sheet.MODELS)}")
         self.wire = wire
         self._eeprom = eeprom_image(mac)
-        self._memory = DmaMemory(REGISTER_SPACE)
-        self.registers = np.frombuffer(self._memory.view(0, REGISTER_SPACE), np.uint32)
+        self._memory = DmaMemory(sheet.REGISTER_SPACE)
+        self.registers = np.frombuffer(self._memory.view(0, sheet.REGISTER_SPACE), np.uint32)
         self.registers_address = self._memory.address
         self.port = records(1, Port)
         self._mappings = np.zeros(MAX_MAPPINGS, Mapping)
@@ -109,7 +85,7 @@ class Intel82599:
         self._high = dict.fromkeys(OCTETS, 0)  # high halves latched by reads of the low ones
         self._guard = threading.RLock()
         self.failure: IxyError | None = None  # what stopped the wire
-        self.config = _config_space(MODELS[model])
+        self.config = _config_space(sheet.MODELS[model])
         self._set(
             wire=address_of(wire.record),
             mappings=address_of(self._mappings),
@@ -123,7 +99,7 @@ class Intel82599:
     def read(self, offset: int) -> int:
         """Reads a register of BAR 0. Offsets without a register read 0."""
         with self:
-            found = INTEL82599.at(offset)
+            found = sheet.INTEL82599.at(offset)
             if found is None:
                 return 0
             row, index = found
@@ -133,7 +109,7 @@ class Intel82599:
             if name in OCTETS:
                 return self._take_octets(name, low=row.name.endswith("L")) if index == 0 else 0
             reader = getattr(self, f"read_{row.name}", None)
-            word = int(self.registers[row.offset(index) // 4])
+            word = int(self.registers[row.offsets[index] // 4])
             return word if reader is None else int(reader(word))
 
     def write(self, offset: int, value: int) -> None:
@@ -141,7 +117,7 @@ class Intel82599:
         nothing.
         """
         with self:
-            found = INTEL82599.at(offset)
+            found = sheet.INTEL82599.at(offset)
             if found is None or found[0].access in ("RO", "RC"):
                 return
             row, index = found
@@ -179,7 +155,7 @@ class Intel82599:
             left = left[left["iova"] != iova].copy()
             self._mappings[: len(left)] = left
             self._set(mapped=len(left))
-            for queue in range(QUEUES):
+            for queue in range(sheet.QUEUES):
                 self._configure_rx(queue)
                 self._configure_tx(queue)
 
@@ -231,18 +207,18 @@ class Intel82599:
         (4.2.1.6.1).
         """
         self.registers[:] = 0
-        for row in INTEL82599.rows:
-            for index in range(row.count if row.reset else 0):
+        for row in sheet.INTEL82599.rows:
+            for index in range(len(row.offsets) if row.reset else 0):
                 self._store(row, index, row.reset)
         self.port[0]["counts"][:] = 0
         self._set(held=0, faults=0, stations=0, tx_active=0, rss=0, link=int(self.wire.link))
-        for queue in range(QUEUES):
+        for queue in range(sheet.QUEUES):
             self._configure_rx(queue)
             self._configure_tx(queue)
         mac = mac_of(self._eeprom)
         self._store_named("RAL", 0, int.from_bytes(mac[:4], "little"))
-        self._store_named("RAH", 0, int.from_bytes(mac[4:], "little") | RAH.AV.mask)
-        self._store_named("EEC", 0, EEC.PRES.mask | EEC.ARD.mask)
+        self._store_named("RAH", 0, int.from_bytes(mac[4:], "little") | sheet.RAH.AV.mask)
+        self._store_named("EEC", 0, sheet.EEC.PRES.mask | sheet.EEC.ARD.mask)
         self._configure_filters()
         self._configure_frames()
         self._configure_bus()
@@ -251,26 +227,30 @@ class Intel82599:
         """RST and LNK_RST clear themselves when the reset is through; GIO_DIS ends bus mastering
         (5.2.5.3.2).
         """
-        if value & (CTRL.RST.mask | CTRL.LNK_RST.mask):
+        if value & (sheet.CTRL.RST.mask | sheet.CTRL.LNK_RST.mask):
             self.reset()
         self._configure_bus()
 
     def read_STATUS(self, word: int) -> int:
         """STATUS.GIO shows whether requests are enabled or still under way: here none ever is."""
-        return STATUS.GIO.put(word, int(not self._field(CTRL.GIO_DIS, "CTRL")))
+        return sheet.STATUS.GIO.put(word, int(not self._field(sheet.CTRL.GIO_DIS, "CTRL")))
 
     def write_EERD(self, value: int, _: int) -> None:
         """Reads a word of the EEPROM, at once."""
-        if value & EERD.START.mask:
-            address = EERD.ADDR.of(value)
+        if value & sheet.EERD.START.mask:
+            address = sheet.EERD.ADDR.of(value)
             data = int(self._eeprom[address]) if address < len(self._eeprom) else 0xFFFF
             self._store_named(
-                "EERD", 0, EERD.DATA.put(value & 0xFFFF & ~EERD.START.mask | EERD.DONE.mask, data)
+                "EERD",
+                0,
+                sheet.EERD.DATA.put(
+                    value & 0xFFFF & ~sheet.EERD.START.mask | sheet.EERD.DONE.mask, data
+                ),
             )
 
     def read_SWSM(self, word: int) -> int:
         """Who reads SMBI as 0 has the semaphore: reading sets it."""
-        self._store_named("SWSM", 0, word | SWSM.SMBI.mask)
+        self._store_named("SWSM", 0, word | sheet.SWSM.SMBI.mask)
         return word
 
     def read_EICR(self, word: int) -> int:
@@ -286,29 +266,31 @@ class Intel82599:
         """10 Gbit/s as soon as the wire has an other end."""
         up = int(self.wire.link and self.failure is None)
         self._set(link=up)
-        return LINKS.SPEED.put(LINKS.UP.put(0, up), LINK_10G if up else 0)
+        return sheet.LINKS.SPEED.put(sheet.LINKS.UP.put(0, up), LINK_10G if up else 0)
 
     def _configure_bus(self) -> None:
         command = self.config_read(pci.COMMAND, 2)
-        mastering = bool(command & pci.COMMAND_BUS_MASTER) and not self._field(CTRL.GIO_DIS, "CTRL")
+        mastering = bool(command & pci.COMMAND_BUS_MASTER) and not self._field(
+            sheet.CTRL.GIO_DIS, "CTRL"
+        )
         self._set(master=int(mastering))
 
     # Filters, frames, RSS
 
     def _configure_filters(self, *_: int) -> None:
         """Address filters, 7.1.1.1."""
-        mode = self._field(MCSTCTRL.MO, "MCSTCTRL")
+        mode = self._field(sheet.MCSTCTRL.MO, "MCSTCTRL")
         self._set(
-            unicast=self._field(FCTRL.UPE, "FCTRL"),
-            multicast=self._field(FCTRL.MPE, "FCTRL"),
-            broadcast=self._field(FCTRL.BAM, "FCTRL") | self._field(FCTRL.MPE, "FCTRL"),
-            hashed_groups=self._field(MCSTCTRL.MFE, "MCSTCTRL"),
+            unicast=self._field(sheet.FCTRL.UPE, "FCTRL"),
+            multicast=self._field(sheet.FCTRL.MPE, "FCTRL"),
+            broadcast=self._field(sheet.FCTRL.BAM, "FCTRL") | self._field(sheet.FCTRL.MPE, "FCTRL"),
+            hashed_groups=self._field(sheet.MCSTCTRL.MFE, "MCSTCTRL"),
             group_shift=GROUP_SHIFTS[mode],
         )
         stations = [
-            self._word("RAL", i) | RAH.HIGH.of(high) << 32
+            self._word("RAL", i) | sheet.RAH.HIGH.of(high) << 32
             for i in range(128)
-            if (high := self._word("RAH", i)) & RAH.AV.mask
+            if (high := self._word("RAH", i)) & sheet.RAH.AV.mask
         ]
         self.port[0]["station"][: len(stations)] = stations
         self._set(stations=len(stations))
@@ -323,11 +305,13 @@ class Intel82599:
         """Frame sizes, CRC, padding: 8.2.3.22.8, 8.2.3.22.13. Both CRC strip bits must be set to
         strip.
         """
-        jumbo = self._field(HLREG0.JUMBOEN, "HLREG0")
-        strip = self._field(HLREG0.RXCRCSTRP, "HLREG0") and self._field(RDRXCTL.CRCSTRIP, "RDRXCTL")
+        jumbo = self._field(sheet.HLREG0.JUMBOEN, "HLREG0")
+        strip = self._field(sheet.HLREG0.RXCRCSTRP, "HLREG0") and self._field(
+            sheet.RDRXCTL.CRCSTRIP, "RDRXCTL"
+        )
         self._set(
-            longest=self._field(MAXFRS.MFS, "MAXFRS") if jumbo else 1518,
-            pad=self._field(HLREG0.TXPADEN, "HLREG0"),
+            longest=self._field(sheet.MAXFRS.MFS, "MAXFRS") if jumbo else 1518,
+            pad=self._field(sheet.HLREG0.TXPADEN, "HLREG0"),
             strip=int(strip),
         )
 
@@ -335,7 +319,7 @@ class Intel82599:
 
     def write_MRQC(self, value: int, _: int) -> None:
         """RSS: which fields are hashed."""
-        self._set(rss=value & 0xFFFF0000 if MRQC.MRQE.of(value) == 1 else 0)
+        self._set(rss=value & 0xFFFF0000 if sheet.MRQC.MRQE.of(value) == 1 else 0)
 
     def write_RETA(self, value: int, index: int) -> None:
         """Four entries of four bits."""
@@ -350,28 +334,28 @@ class Intel82599:
 
     def write_RXCTRL(self, value: int, _: int) -> None:
         """Starts and stops the receiver."""
-        self._set(receiving=RXCTRL.RXEN.of(value))
+        self._set(receiving=sheet.RXCTRL.RXEN.of(value))
 
     def write_DMATXCTL(self, value: int, _: int) -> None:
         """Starts and stops the transmitter."""
-        self._set(transmitting=DMATXCTL.TE.of(value))
+        self._set(transmitting=sheet.DMATXCTL.TE.of(value))
 
     def write_RXDCTL(self, value: int, index: int) -> None:
         """Starts a queue at descriptor 0, or stops it; ENABLE reads back at once (4.6.7.1)."""
-        if index < QUEUES:
-            if not value & RXDCTL.ENABLE.mask or not self.port[0]["rx"][index]["ring"]:
+        if index < sheet.QUEUES:
+            if not value & sheet.RXDCTL.ENABLE.mask or not self.port[0]["rx"][index]["ring"]:
                 self._rewind("rx", "RDH", index)
             self._configure_rx(index)
 
     def write_SRRCTL(self, _: int, index: int) -> None:
         """Buffer size and drop rule."""
-        if index < QUEUES:
+        if index < sheet.QUEUES:
             self._configure_rx(index)
 
     def write_TXDCTL(self, value: int, index: int) -> None:
         """Starts a queue at descriptor 0, or stops it."""
-        if index < QUEUES:
-            if not value & TXDCTL.ENABLE.mask or not self.port[0]["tx"][index]["ring"]:
+        if index < sheet.QUEUES:
+            if not value & sheet.TXDCTL.ENABLE.mask or not self.port[0]["tx"][index]["ring"]:
                 self._rewind("tx", "TDH", index)
             self._configure_tx(index)
 
@@ -382,16 +366,16 @@ class Intel82599:
     def _configure_rx(self, index: int) -> None:
         queue = self.port[0]["rx"][index]
         srrctl = self._word("SRRCTL", index)
-        queue["buffer"] = max(SRRCTL.BSIZEPACKET.of(srrctl), 1) * 1024
-        queue["drop"] = SRRCTL.DROP_EN.of(srrctl)
+        queue["buffer"] = max(sheet.SRRCTL.BSIZEPACKET.of(srrctl), 1) * 1024
+        queue["drop"] = sheet.SRRCTL.DROP_EN.of(srrctl)
         self._configure_ring(
-            queue, "RD", index, self._word("RXDCTL", index) & RXDCTL.ENABLE.mask != 0
+            queue, "RD", index, self._word("RXDCTL", index) & sheet.RXDCTL.ENABLE.mask != 0
         )
 
     def _configure_tx(self, index: int) -> None:
         queue = self.port[0]["tx"][index]
         self._configure_ring(
-            queue, "TD", index, self._word("TXDCTL", index) & TXDCTL.ENABLE.mask != 0
+            queue, "TD", index, self._word("TXDCTL", index) & sheet.TXDCTL.ENABLE.mask != 0
         )
         active = np.flatnonzero(self.port[0]["tx"]["ring"])
         self.port[0]["tx_queues"][: len(active)] = active
@@ -406,7 +390,7 @@ class Intel82599:
         queue["size"] = length // 16
         queue["ring"] = _translate(self.port, iova, length) if enabled and length else 0
         for field, name in (("head_register", f"{prefix}H"), ("tail_register", f"{prefix}T")):
-            queue[field] = self.registers_address + INTEL82599.registers[name].offset(index)
+            queue[field] = self.registers_address + sheet.INTEL82599.registers[name].offsets[index]
 
     # Storage
 
@@ -434,13 +418,13 @@ class Intel82599:
         return int(field.of(self._word(name)))
 
     def _word(self, name: str, index: int = 0) -> int:
-        return int(self.registers[INTEL82599.registers[name].offset(index) // 4])
+        return int(self.registers[sheet.INTEL82599.registers[name].offsets[index] // 4])
 
     def _store_named(self, name: str, index: int, value: int) -> None:
-        self._store(INTEL82599.registers[name], index, value)
+        self._store(sheet.INTEL82599.registers[name], index, value)
 
     def _store(self, row: Register, index: int, value: int) -> None:
-        place = row.offset(index) // 4
+        place = row.offsets[index] // 4
         if row.access == "W1S":
             value |= int(self.registers[place])
         self.registers[place] = 0 if row.access == "WO" else value & 0xFFFFFFFF
@@ -451,12 +435,12 @@ class Intel82599:
 
 
 @compiled
-def _step(port, burst):  # type: ignore[no-untyped-def]
+def _step(port, burst):
     return datapath.step(port[0], burst)
 
 
 @compiled
-def _translate(port, iova, size):  # type: ignore[no-untyped-def]
+def _translate(port, iova, size):
     return datapath.translate(port[0], iova, size)
 
 
@@ -464,13 +448,13 @@ def _config_space(device: int) -> bytearray:
     """A type 0 header with a 64-bit memory BAR."""
     config = bytearray(pci.CONFIG_SPACE)
     for offset, size, value in (
-        (pci.VENDOR_ID, 2, VENDOR),
+        (pci.VENDOR_ID, 2, sheet.VENDOR),
         (pci.DEVICE_ID, 2, device),
         (pci.COMMAND, 2, pci.COMMAND_MEMORY),
         (pci.REVISION, 1, 1),
         (pci.CLASS, 3, pci.CLASS_ETHERNET),
         (pci.BAR0, 4, pci.BAR_64BIT),
-        (pci.SUBSYSTEM_VENDOR, 2, VENDOR),
+        (pci.SUBSYSTEM_VENDOR, 2, sheet.VENDOR),
         (pci.INTERRUPT_PIN, 1, 1),
     ):
         config[offset : offset + size] = value.to_bytes(size, "little")
@@ -478,7 +462,7 @@ def _config_space(device: int) -> bytearray:
 
 
 def _crc_table() -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
-    """Ethernet's CRC of each byte, for reflected input: polynomial 0xEDB88320 (IEEE 802.3, 3.2.9)."""
+    """Ethernet's CRC of each byte, for reflected input: 0xEDB88320 (IEEE 802.3, 3.2.9)."""
     table = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         table = np.where(table & 1, table >> 1 ^ np.uint32(0xEDB88320), table >> 1)

@@ -17,12 +17,12 @@ OPTIONS = Pcap.OPTIONS | Source.OPTIONS
 
 
 def plug_in(text: str, options: Mapping[str, str | int]) -> Wire:
-    """The wire that a text such as `tap:ixy0` names. Raises IxyError for an unknown kind or option."""
+    """The wire that a text such as `tap:ixy0` names. Raises IxyError for an unknown one."""
     kind, _, rest = text.partition(":")
     make = _KINDS.get(kind) if rest else _PLAIN.get(kind)
     if make is None:
         raise IxyError(f"unknown wire {text!r}: give it one of {', '.join(WIRES)}")
-    known = getattr(make, "OPTIONS", frozenset())
+    known: frozenset[str] = getattr(make, "OPTIONS", frozenset())
     for name in options:
         if name not in known:
             listed = ", ".join(sorted(known)) or "none"

@@ -1,4 +1,4 @@
-"""What every wire is: a ring of frames each way, and who moves frames between them and the world."""
+"""What every wire is: a ring of frames each way, and who moves frames between it and the world."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,8 @@ WireRecord = np.dtype(
         (
             "pump",
             "u8",
-            # entry point that moves frames between the rings and the world, given this record's address
+            # entry point that moves frames between the rings and the world, given this record's
+            # address
         ),
         ("state", "u8"),  # the record of its kind
         ("lost", "u8"),  # frames from the port that the world did not take
@@ -28,7 +29,7 @@ WireRecord = np.dtype(
 )
 
 
-def no_pump(wire):  # type: ignore[no-untyped-def]
+def no_pump(wire):
     """For a wire whose rings are those of the other end."""
 
 

@@ -32,19 +32,19 @@ Length = np.dtype([("value", "u4")])
 
 
 @compiled
-def record_size(length):  # type: ignore[no-untyped-def]
+def record_size(length):
     """The bytes that a frame takes in a ring."""
     return (np.int64(length) + 7) & ~3
 
 
 @compiled
-def data_at(address, position):  # type: ignore[no-untyped-def]
+def data_at(address, position):
     """Where a ring's byte at `position` is."""
     return np.uint64(np.int64(address) + HEADER + (position & (SIZE - 1)))
 
 
 @compiled
-def reserve(address, length):  # type: ignore[no-untyped-def]
+def reserve(address, length):
     """Makes room for a frame; returns the address to write it to, 0 if there is no room."""
     ring = array_at(address, 1, FrameRing)[0]
     tail = np.int64(ring.tail)
@@ -63,7 +63,7 @@ def reserve(address, length):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def commit(address, length):  # type: ignore[no-untyped-def]
+def commit(address, length):
     """Puts in the frame that was written to where `reserve` said."""
     ring = array_at(address, 1, FrameRing)[0]
     tail = np.int64(ring.tail)
@@ -72,7 +72,7 @@ def commit(address, length):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def peek(address):  # type: ignore[no-untyped-def]
+def peek(address):
     """The oldest frame's address and length; (0, 0) if there is none."""
     ring = array_at(address, 1, FrameRing)[0]
     head = np.int64(ring.head)
@@ -94,14 +94,14 @@ def peek(address):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def drop(address, length):  # type: ignore[no-untyped-def]
+def drop(address, length):
     """Takes out the frame that `peek` showed."""
     ring = array_at(address, 1, FrameRing)[0]
     store_release(ring, "head", np.int64(ring.head) + record_size(length))
 
 
 @compiled
-def is_full(address):  # type: ignore[no-untyped-def]
+def is_full(address):
     """Whether a frame of some length might not fit."""
     ring = array_at(address, 1, FrameRing)[0]
     used = np.int64(load_acquire(ring, "tail")) - np.int64(load_acquire(ring, "head"))
@@ -109,14 +109,14 @@ def is_full(address):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def is_empty(address):  # type: ignore[no-untyped-def]
+def is_empty(address):
     """Whether all frames have been taken out."""
     ring = array_at(address, 1, FrameRing)[0]
     return load_acquire(ring, "tail") == load_acquire(ring, "head")
 
 
 @compiled
-def rewind(address):  # type: ignore[no-untyped-def]
+def rewind(address):
     """Lets an empty ring begin anew, for who is both its ends: a short stretch of it then stays in
     the cache.
     """
@@ -127,7 +127,7 @@ def rewind(address):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def put(address, source, length):  # type: ignore[no-untyped-def]
+def put(address, source, length):
     """Copies a frame in, padded to the shortest that a wire carries; returns whether there was
     room.
     """

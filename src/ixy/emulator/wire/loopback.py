@@ -4,7 +4,7 @@ from ixy.emulator.wire.base import Wire
 
 
 class Loopback(Wire):
-    """Both directions are one ring. Frames that nobody receives fill it; then the port misses some."""
+    """Both directions are one ring. Frames that nobody takes fill it; then the port misses some."""
 
     def __init__(self) -> None:
         super().__init__(patient=False)

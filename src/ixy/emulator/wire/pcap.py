@@ -42,7 +42,7 @@ PcapState = np.dtype(
 
 
 class Pcap(Wire):
-    """A wire with a file at either end. Raises PcapError for files that cannot be read or written."""
+    """A wire with a file at either end. Raises PcapError for files that cannot be used."""
 
     OPTIONS = frozenset({"pace"})
 
@@ -111,7 +111,7 @@ class Pcap(Wire):
         super().close()
 
 
-def pump_pcap(address):  # type: ignore[no-untyped-def]
+def pump_pcap(address):
     """Puts the next frames of IN on the wire, encodes those for OUT; asks for service where it
     cannot go on.
     """
@@ -150,7 +150,7 @@ def pump_pcap(address):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def due(state, time):  # type: ignore[no-untyped-def]
+def due(state, time):
     """Whether it is time for a frame, for pace=real."""
     if state.begin == 0:
         state.begin = now()

@@ -67,7 +67,7 @@ class Source(Wire):
         return {f"sink_{name}": int(self.state[0][name]) for name in ("gaps", "late", "damaged")}
 
 
-def pump_source(address):  # type: ignore[no-untyped-def]
+def pump_source(address):
     """Fills the ring to the port, empties the one from it."""
     wire = array_at(address, 1, WireRecord)[0]
     state = array_at(wire.state, 1, SourceState)[0]
@@ -92,7 +92,7 @@ def pump_source(address):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def verify_frame(state, address):  # type: ignore[no-untyped-def]
+def verify_frame(state, address):
     """Compares a frame's number with the one that its flow expects."""
     frame = array_at(address, 1, Numbered)[0]
     flow = (np.int64(frame.port) >> 8 | np.int64(frame.port) << 8 & 0xFF00) - FIRST_PORT

@@ -5,6 +5,7 @@ import fcntl
 import os
 import socket
 import struct
+from contextlib import suppress
 
 import numpy as np
 
@@ -77,13 +78,11 @@ def _set_up(interface: str) -> None:
         request = struct.pack("16sH22x", interface.encode(), 0)
         flags = struct.unpack_from("16xH", fcntl.ioctl(control, SIOCGIFFLAGS, request))[0]
         request = struct.pack("16sH22x", interface.encode(), flags | IFF_UP)
-        try:
+        with suppress(OSError):
             fcntl.ioctl(control, SIOCSIFFLAGS, request)
-        except OSError:
-            pass
 
 
-def pump_tap(address):  # type: ignore[no-untyped-def]
+def pump_tap(address):
     """Reads and writes frames until there are no more, or for a burst."""
     wire = array_at(address, 1, WireRecord)[0]
     state = array_at(wire.state, 1, TapState)[0]
