@@ -14,7 +14,6 @@ Packet loops that run at full speed are functions under `@ixy.compiled` that cal
 """
 
 from importlib import import_module
-from typing import Any
 
 # Name here: where it lives. Loaded when first used, so that `import ixy` and `ixy --help` are
 # quick.
@@ -33,7 +32,7 @@ for _home, _names in {
 __all__ = sorted(_HOMES)  # noqa: PLE0605
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'ixy' has no attribute {name!r}")
     module, attribute = _HOMES[name]

@@ -77,11 +77,13 @@ def _open_emulated(
 
 def _shared_pools(queues: int, buffers: int, address: str) -> Sequence[Mempool]:
     """This process's pools, made when they are first needed: `buffers` large, or of the usual size."""
+    _shared[:] = [pool for pool in _shared if pool.memory.file >= 0]  # those not yet closed
     for pool in _shared[:queues]:
         if buffers and pool.count != buffers:
             raise IxyError(f"{address}: pool={buffers}: a device before it chose {pool.count}")
     while len(_shared) < queues:
-        _shared.append(Mempool(buffers or (_shared[0].count if _shared else DEFAULT_BUFS)))
+        size = buffers or (_shared[0].count if _shared else DEFAULT_BUFS)
+        _shared.append(Mempool(size, owned=False))
     return _shared[:queues]
 
 
@@ -100,7 +102,7 @@ def _value(text: str) -> str | int:
 
 def _mac(address: str, text: str) -> bytes:
     if not re.fullmatch(r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}", text):
-        raise IxyError(f"{address}: mac={text}: write it as 02:00:00:00:00:01")
+        raise IxyError(f"{address}: write mac= as 02:00:00:00:00:01")
     return bytes.fromhex(text.replace(":", ""))
 
 

@@ -187,6 +187,11 @@ class Device(ABC):
         """
         return None
 
+    @property
+    def warning(self) -> str | None:
+        """What the user should know when the run is over, such as that its input was damaged."""
+        return None
+
     def wait_for_link(self, timeout: float = 10.0) -> int:
         """Returns the link's speed in Mbit/s as soon as there is one. Raises IxyError after
         `timeout` seconds.

@@ -1,58 +1,61 @@
-"""The rows of `bench driver`: one driver written in several ways, each with rings and packet memory of its own."""
+"""The rows of `bench driver`: one driver written in several ways, each on rings of its own."""
 
 import ctypes
 from collections.abc import Callable
 from functools import partial
+from statistics import median
 from typing import Any
 
 import numpy as np
 
-from ixy.apps.forward import Way, forward
-from ixy.apps.workers import Control
 from ixy.bench import header_layout
 from ixy.bench.header_layout import HeaderPool, Packet
-from ixy.bench.nic import BUFS, MOST, RING, Job, Rings, bring_once, simulate, take_once
+from ixy.bench.nic import (
+    BUFS,
+    MOST,
+    RING,
+    TOUCHED,
+    Job,
+    Rings,
+    bring_once,
+    clock_costs,
+    simulate,
+    take_once,
+)
 from ixy.bench.plain import Numpy, Python
 from ixy.bench.yardstick import HEADER_LAYOUT, OUR_LAYOUT, compiler, library
 from ixy.compiled import entry_point
+from ixy.device import pool_of, rx_batch, tx_batch
 from ixy.drivers.ixgbe.rings import RxQueue, TxQueue
 from ixy.memory.dma import DmaMemory
 from ixy.memory.ordered import address_of, array_at, records
-from ixy.memory.pool import Mempool
+from ixy.memory.pool import Mempool, free_batch, packets
 from ixy.system import cycles
 
 
 class Candidate:
-    """A driver in machine code: an entry point, which is given a job, and the rings that it works on."""
+    """A driver in machine code: an entry point that is given a job, and the rings it works on."""
 
     interpreted = False
 
-    def __init__(
-        self, rings: Rings, entry: int, queues: "Queues | tuple[int, int]", *keep: object
-    ) -> None:
+    def __init__(self, rings: Rings, entry: int, rx: int, tx: int, *keep: object) -> None:
         self.rings, self._entry = rings, entry
-        self._keep = (queues, *keep)  # what compiled code knows only the addresses of
-        self._bufs, self._way, self._control = (
-            np.zeros(MOST, np.uint32),
-            records(1, Way),
-            records(1, Control),
-        )
-        self._job = records(1, Job)
-        rx, tx = queues.addresses if isinstance(queues, Queues) else queues
-        places = {
-            "rx": rx,
-            "tx": tx,
-            "bufs": self._bufs,
-            "way": self._way,
-            "control": self._control,
-        }
-        for name, place in places.items():
-            self._job[0][name] = address_of(place) if isinstance(place, np.ndarray) else place
+        self._keep = keep  # what compiled code knows only the addresses of
+        self._bufs, self._job = np.zeros(MOST, np.uint32), records(1, Job)
+        for name, place in {"rx": rx, "tx": tx, "bufs": address_of(self._bufs)}.items():
+            self._job[0][name] = place
 
-    def run(self, batch: int, times: np.ndarray[Any, Any]) -> None:
-        """Runs device and driver in turns, len(times) of them; notes the cycles that each took the driver."""
-        self._job[0]["batch"] = batch
+    def run(self, batch: int, writes: bool, times: np.ndarray[Any, Any]) -> None:
+        """Lets device and driver take turns, len(times) of them; notes the driver's cycles."""
+        self._job[0]["batch"], self._job[0]["writes"] = batch, writes
+        self.rings.expect(writes)
         simulate(self.rings.nic, self._entry, address_of(self._job), batch, times)
+
+    def clock(self) -> float:
+        """The cycles that reading the clock twice takes."""
+        times = np.zeros(1000, np.int64)
+        clock_costs(times)
+        return float(np.median(times))
 
 
 class Interpreted(Candidate):
@@ -64,31 +67,47 @@ class Interpreted(Candidate):
         self.rings = Rings()
         self._driver = kind(self.rings)
 
-    def run(self, batch: int, times: np.ndarray[Any, Any]) -> None:
-        """Runs device and driver in turns, len(times) of them; notes the cycles that each took the driver."""
+    def run(self, batch: int, writes: bool, times: np.ndarray[Any, Any]) -> None:
+        """Lets device and driver take turns, len(times) of them; notes the driver's cycles."""
+        self.rings.expect(writes)
         step = self._driver.step
         for i in range(len(times)):
             bring_once(self.rings.nic, batch)
             begin = cycles()
-            step(batch)
+            step(batch, writes)
             times[i] = cycles() - begin
             take_once(self.rings.nic)
 
+    def clock(self) -> float:
+        """The cycles that reading the clock twice takes."""
+        return median(-cycles() + cycles() for _ in range(1000))
+
 
 class Queues:
-    """Our queue records for full receive rings and empty transmit rings."""
+    """Our queue records, on rings of their own: receive full of `slots`, transmit empty."""
 
     def __init__(
-        self, rings: Rings, slots: np.ndarray[Any, Any], pool: int, addresses: int = 0
+        self,
+        slots: np.ndarray[Any, Any],
+        addresses: np.ndarray[Any, Any],  # of their buffers
+        pool: np.ndarray[Any, Any],
+        *keep: object,
     ) -> None:
-        self.rx, self.tx = records(1, RxQueue), records(1, TxQueue)
+        self.rings, self.rx, self.tx = Rings(), records(1, RxQueue), records(1, TxQueue)
         self._slots = slots.copy(), np.zeros(RING, np.uint32)
-        shared = {"pool": pool, "addresses": addresses, "mask": RING - 1}
+        self._keep = (pool, *keep)
+        self.rings.offer(addresses)
+        self.set(pool=address_of(pool), mask=RING - 1)
         for side, record, bufs in zip(("rx", "tx"), (self.rx, self.tx), self._slots, strict=True):
-            own = {"ring": rings.at(f"{side}_ring"), "doorbell": rings.at(f"{side}_tail")}
-            for name, value in (shared | own | {"bufs": address_of(bufs)}).items():
-                record[0][name] = value
-        rings.array("rx_tail", 1, np.uint32)[0] = RING - 1
+            record[0]["ring"] = self.rings.at(f"{side}_ring")
+            record[0]["doorbell"] = self.rings.at(f"{side}_tail")
+            record[0]["bufs"] = address_of(bufs)
+        self.rings.array("rx_tail", 1, np.uint32)[0] = RING - 1
+
+    def set(self, **values: int) -> None:
+        """Fields that both records have."""
+        for name, value in values.items():
+            self.rx[0][name] = self.tx[0][name] = value
 
     @property
     def addresses(self) -> tuple[int, int]:
@@ -113,52 +132,59 @@ def candidates() -> dict[str, Callable[[], Candidate]]:
     }
 
 
-def step_ixy(address):  # type: ignore[no-untyped-def]
-    """One turn of `ixy forward`, one way."""
+def step_ixy(address):
+    """Forwards a batch."""
     job = array_at(address, 1, Job)[0]
     rx = array_at(job.rx, 1, RxQueue)[0]
     tx = array_at(job.tx, 1, TxQueue)[0]
-    way = array_at(job.way, 1, Way)[0]
-    control = array_at(job.control, 1, Control)[0]
-    forward(rx, tx, array_at(job.bufs, job.batch, np.uint32), way, control)
+    bufs = array_at(job.bufs, job.batch, np.uint32)
+    received = rx_batch(rx, bufs)
+    packet = packets(pool_of(rx))
+    if job.writes:
+        for buf in bufs[:received]:
+            packet[buf].bytes[TOUCHED] += 1
+    else:
+        seen = job.seen
+        for buf in bufs[:received]:
+            seen += packet[buf].bytes[TOUCHED]
+        job.seen = seen
+    sent = tx_batch(tx, bufs[:received])
+    if sent < received:
+        free_batch(pool_of(rx), bufs[sent:received])
 
 
 def _ixy() -> Candidate:
-    rings = Rings()
-    return Candidate(rings, entry_point(step_ixy), *_our_layout(rings))
+    queues = _our_layout()
+    return Candidate(queues.rings, entry_point(step_ixy), *queues.addresses, queues)
 
 
 def _c_soa() -> Candidate:
     """C on the same records."""
-    rings, code = Rings(), library(OUR_LAYOUT, "-O3")
-    return Candidate(rings, _address(code.forward), *_our_layout(rings))
+    queues, code = _our_layout(), library(OUR_LAYOUT, "-O3")
+    return Candidate(queues.rings, _address(code.forward), *queues.addresses, queues)
 
 
-def _our_layout(rings: Rings) -> tuple[Queues, Mempool, object]:
+def _our_layout() -> Queues:
     pool = Mempool(BUFS)
-    addresses = pool.device_addresses(np.array([pool.memory.address], np.uint64))
+    addresses = pool.addresses(np.array([pool.memory.address], np.uint64))
     slots = pool.take(RING)
-    rings.offer(addresses[slots - pool.first])
-    return (
-        Queues(rings, slots, address_of(pool.record), address_of(addresses) - 8 * pool.first),
-        pool,
-        addresses,
-    )
+    queues = Queues(slots, addresses[slots - pool.first], pool.record, pool, addresses)
+    queues.set(addresses=address_of(addresses) - 8 * pool.first)
+    return queues
 
 
 def _header_layout() -> Candidate:
-    rings, memory = Rings(), DmaMemory(BUFS * Packet.itemsize)
+    memory = DmaMemory(BUFS * Packet.itemsize)
     packets = np.frombuffer(memory.view(0, memory.size), Packet)
     packets["index"] = stack = np.arange(BUFS, dtype=np.uint32)
-    packets["address"] = (
-        memory.address + stack.astype(np.uint64) * Packet.itemsize + header_layout.HEADER
-    )
+    offsets = stack.astype(np.uint64) * Packet.itemsize
+    packets["address"] = memory.address + offsets + header_layout.HEADER
     pool = records(1, HeaderPool)
     pool[0] = (memory.address, address_of(stack), BUFS - RING, 0, BUFS)
     slots = stack[-RING:]
-    rings.offer(packets["address"][slots])
-    queues = Queues(rings, slots, address_of(pool))
-    return Candidate(rings, entry_point(header_layout.step), queues, memory, packets, stack, pool)
+    queues = Queues(slots, packets["address"][slots], pool, memory, packets, stack)
+    entry = entry_point(header_layout.step)
+    return Candidate(queues.rings, entry, *queues.addresses, queues)
 
 
 def _c(*flags: str) -> Candidate:
@@ -166,11 +192,11 @@ def _c(*flags: str) -> Candidate:
     rings, memory = Rings(), DmaMemory(BUFS * Packet.itemsize)
     code = library(HEADER_LAYOUT, *flags)
     code.nic_create.restype = ctypes.c_void_p
-    places = [
-        ctypes.c_void_p(rings.at(name)) for name in ("rx_ring", "tx_ring", "rx_tail", "tx_tail")
-    ]
-    nic = code.nic_create(*places, RING, ctypes.c_void_p(memory.address), BUFS)
-    return Candidate(rings, _address(code.forward), (nic, nic), memory)
+    places = [rings.at(name) for name in ("rx_ring", "tx_ring", "rx_tail", "tx_tail")]
+    nic = code.nic_create(
+        *map(ctypes.c_void_p, places), RING, ctypes.c_void_p(memory.address), BUFS
+    )
+    return Candidate(rings, _address(code.forward), nic, nic, memory)
 
 
 def _address(function: Any) -> int:

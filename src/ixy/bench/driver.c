@@ -10,7 +10,8 @@
 #define RX_EOP (1u << 1)
 #define RX_RXE (1u << 29)
 #define TX_DD (1u << 0)
-#define TX_COMMAND (1u << 24 | 1u << 25 | 1u << 27 | 1u << 29 | 3u << 20) /* EOP, IFCS, RS, DEXT, data */
+/* EOP, IFCS, RS, DEXT, data */
+#define TX_COMMAND (1u << 24 | 1u << 25 | 1u << 27 | 1u << 29 | 3u << 20)
 #define TX_PAYLEN_SHIFT 14
 
 union rx_descriptor {
@@ -74,7 +75,8 @@ static inline uint32_t next(uint32_t index, uint32_t entries)
 	return (index + 1) & (entries - 1); /* a power of two */
 }
 
-static uint32_t nic_rx_batch(struct device *device, uint16_t number, struct packet *packets[], uint32_t count)
+static uint32_t nic_rx_batch(struct device *device, uint16_t number, struct packet *packets[],
+			     uint32_t count)
 {
 	struct rx_queue *queue = &nic_of(device)->rx[number];
 	uint32_t index = queue->index;
@@ -117,7 +119,8 @@ static void clean(struct tx_queue *queue)
 	}
 }
 
-static uint32_t nic_tx_batch(struct device *device, uint16_t number, struct packet *packets[], uint32_t count)
+static uint32_t nic_tx_batch(struct device *device, uint16_t number, struct packet *packets[],
+			     uint32_t count)
 {
 	struct tx_queue *queue = &nic_of(device)->tx[number];
 	clean(queue);
@@ -141,8 +144,8 @@ static uint32_t nic_tx_batch(struct device *device, uint16_t number, struct pack
 }
 
 /* A NIC with a full receive ring. `memory` has room for `count` packets. */
-EXPORTED struct device *nic_create(void *rx_ring, void *tx_ring, uint32_t *rx_tail, uint32_t *tx_tail,
-				   uint32_t entries, void *memory, uint32_t count)
+EXPORTED struct device *nic_create(void *rx_ring, void *tx_ring, uint32_t *rx_tail,
+				   uint32_t *tx_tail, uint64_t entries, void *memory, uint64_t count)
 {
 	struct nic *nic = calloc(1, sizeof(struct nic));
 	struct packet **slots = calloc(2 * entries, sizeof(struct packet *));

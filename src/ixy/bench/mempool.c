@@ -1,4 +1,4 @@
-/* Packet buffers: a stack of free ones, so that the last one freed, still in the cache, is the next one used. */
+/* Packet buffers: a stack of free ones. The last one freed, still in the cache, is used next. */
 #include <stdlib.h>
 
 #include "yardstick.h"

@@ -1,9 +1,10 @@
-"""The device under every candidate of `bench driver`: an 82599's descriptors, stepped, and nothing else of it.
+"""The device under every candidate of `bench driver`: an 82599's descriptors, and nothing else.
 
-A NIC works beside the core, not in its caches. The emulated 82599 would work in them: its frame rings and tables, 40 kB
-a round, would push out what the driver has there. So this device does no more than the datasheet has a NIC do in
-memory: it writes frames to the buffers of receive descriptors and writes these back (7.1.6), reads the frames of transmit
-descriptors and marks these done (7.2.3). Each frame has a number, and each one sent is compared with what it should be.
+A NIC works beside the core, not in its caches. The emulated 82599 would work in them: its frame
+rings and tables, 40 kB a round, would push out what the driver has there. So this device does no
+more than the datasheet has a NIC do in memory: it writes frames to the buffers of receive
+descriptors and writes these back (7.1.6), reads the frames of transmit descriptors and marks these
+done (7.2.3). Each frame has a number, and each one sent is compared with what it should be.
 """
 
 from typing import Any
@@ -28,6 +29,7 @@ from ixy.traffic.templates import MIN_SIZE, numbered_frame, set_number
 RING = 512  # descriptors in each ring
 BUFS = 4096  # in each candidate's pool
 MOST = 256  # the largest batch
+TOUCHED = 1  # the byte of each packet that the candidates' forwarders touch: one of its address
 
 Nic = np.dtype(
     [
@@ -39,10 +41,7 @@ Nic = np.dtype(
         ("expected", "u8"),  # what should be sent next
         ("received", "u8"),
         ("sent", "u8"),
-        (
-            "harmed",
-            "u8",
-        ),  # sent, but not the frame expected: changed, out of order, or one before it was lost
+        ("harmed", "u8"),  # sent, but not what was expected: changed, late, or one is missing
         ("rx_head", "u4"),
         ("tx_head", "u4"),
     ],
@@ -52,11 +51,10 @@ Job = np.dtype(  # what a candidate's step is given
     [
         ("rx", "u8"),  # its queues, in its own form
         ("tx", "u8"),
-        ("bufs", "u8"),  # room for a batch
-        ("way", "u8"),  # of the app's forward function
-        ("control", "u8"),
+        ("bufs", "u8"),  # room for a batch of buffer numbers
         ("batch", "u8"),
-        ("seen", "u8"),  # the sum of a byte of each packet: one that nobody reads is no workload
+        ("writes", "u8"),  # how each packet is touched: byte TOUCHED is incremented, or only read,
+        ("seen", "u8"),  # and added to this
     ],
     align=True,
 )
@@ -85,12 +83,20 @@ class Rings:
         return np.frombuffer(self._memory.view(offset, count * np.dtype(dtype).itemsize), dtype)
 
     def offer(self, addresses: np.ndarray[Any, Any]) -> None:
-        """Fills the receive ring with buffers (RING device addresses). They are the device's once RDT has moved."""
+        """Fills the receive ring with buffers, given RING device addresses.
+
+        They are the device's as soon as RDT moves.
+        """
         self.array("rx_ring", RING, RxDescriptor)["buffer"] = addresses
+
+    def expect(self, writes: bool) -> None:
+        """Says whether what is sent should have its touched byte incremented."""
+        frame, expected = self._frames[:MIN_SIZE], self._frames[MIN_SIZE:]
+        expected[TOUCHED] = frame[TOUCHED] + writes
 
 
 @compiled
-def bring(nic, count):  # type: ignore[no-untyped-def]
+def bring(nic, count):
     """Receives up to `count` frames into the buffers that the driver offers."""
     ring = array_at(nic.rx_ring, RING, RxDescriptor)
     tail = load_acquire(array_at(nic.rx_tail, 1, Word)[0], "value")
@@ -109,7 +115,7 @@ def bring(nic, count):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def take(nic):  # type: ignore[no-untyped-def]
+def take(nic):
     """Sends what the driver has put on the ring."""
     ring = array_at(nic.tx_ring, RING, TxDescriptor)
     tail = load_acquire(array_at(nic.tx_tail, 1, Word)[0], "value")
@@ -129,8 +135,11 @@ def take(nic):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def simulate(nics, entry, job, batch, times):  # type: ignore[no-untyped-def]
-    """Runs device and driver (its entry point, and the address of its job) in turns; notes the driver's cycles."""
+def simulate(nics, entry, job, batch, times):
+    """Runs device and driver in turns; notes the cycles of each of the driver's.
+
+    The driver is an entry point and the address of its job.
+    """
     nic = nics[0]
     for i in range(len(times)):
         bring(nic, batch)
@@ -141,19 +150,19 @@ def simulate(nics, entry, job, batch, times):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def bring_once(nics, count):  # type: ignore[no-untyped-def]
+def bring_once(nics, count):
     """`bring`, for Python."""
     bring(nics[0], count)
 
 
 @compiled
-def take_once(nics):  # type: ignore[no-untyped-def]
+def take_once(nics):
     """`take`, for Python."""
     take(nics[0])
 
 
 @compiled
-def clock_costs(times):  # type: ignore[no-untyped-def]
+def clock_costs(times):
     """Notes the cycles that two looks at the clock take."""
     for i in range(len(times)):
         begin = cycles()

@@ -24,7 +24,7 @@ HEADER_LAYOUT = (
     "forward.c",
 )  # apart, as a library and its user are: -flto matters
 OUR_LAYOUT = ("soa.c",)
-# What Numba compiles for: this processor. Hidden symbols: calls between the files are as direct as in a program
+# For this processor, as Numba compiles. Hidden symbols: calls are as direct as in a program
 FLAGS = (
     "-std=gnu11",
     "-march=native",
@@ -37,8 +37,12 @@ FLAGS = (
 )
 # The records of soa.c, by their names there
 RECORDS: Mapping[str, np.dtype[Any]] = {
-    "rx_queue": RxQueue, "tx_queue": TxQueue, "pool": Pool, "packet_buffer": PacketBuffer, "job": Job,
-}  # fmt: skip
+    "rx_queue": RxQueue,
+    "tx_queue": TxQueue,
+    "pool": Pool,
+    "packet_buffer": PacketBuffer,
+    "job": Job,
+}
 C_TYPES = {"u1": "uint8_t", "u4": "uint32_t", "u8": "uint64_t"}
 
 
@@ -58,7 +62,7 @@ def compiler_version() -> str | None:
 
 @cache
 def library(sources: tuple[str, ...], *flags: str) -> ctypes.CDLL:
-    """Yardstick sources, compiled with flags such as -O3, and loaded. Raises IxyError if gcc refuses them."""
+    """Sources compiled with flags such as -O3, and loaded. Raises IxyError if gcc refuses them."""
     with tempfile.TemporaryDirectory(prefix="ixy-bench-") as directory:
         Path(directory, "records.h").write_text(records_header())
         target = os.path.join(directory, "yardstick.so")
@@ -71,7 +75,7 @@ def library(sources: tuple[str, ...], *flags: str) -> ctypes.CDLL:
 
 
 def records_header() -> str:
-    """Our records as C structs: the driver's dtypes are the only place that says what is in them."""
+    """Our records as C structs: only the driver's dtypes say what is in them."""
     return "\n".join(_struct(name, dtype) for name, dtype in RECORDS.items())
 
 

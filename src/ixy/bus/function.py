@@ -67,6 +67,11 @@ class PciFunction(ABC):
         """
         return None
 
+    @property
+    def warning(self) -> str | None:
+        """What the user should know when the run is over, such as that its input was damaged."""
+        return None
+
     def far_end(self) -> dict[str, int]:
         """Drops, by reason, that happened beyond the device and that only its bus can know of."""
         return {}

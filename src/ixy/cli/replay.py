@@ -1,6 +1,5 @@
 """`ixy replay`."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -34,8 +33,7 @@ def command(
         app = Replayer(opened, file, speed=factor, rate=rate, loops=loop)
         session.run(app, seconds)
         if app.warning:
-            print(f"ixy: warning: {app.warning}", file=sys.stderr)
-            session.exit_code = 1
+            session.warn(app.warning)
         unread = session.statistics[0].rx_packets - app.taken
         session.drops[0] |= {"unread": unread, "bad_size": app.bad_size}
         session.results = {"frames": app.frames, "sent": app.sent}

@@ -1,20 +1,24 @@
 """What the subcommands that move packets have in common: open, run, show, stop, report."""
 
+import dataclasses
 import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import Annotated, Any, Protocol, Self
 
 import typer
 
-from ixy.cli.signals import Stopped, signals
+from ixy.cli import signals
 
 CRC, FRAMING = 4, 20  # bytes that a frame has on the wire besides its own: CRC; preamble and gap
 TICK = 0.01  # seconds between two looks at what is going on
 DRAIN = 1.0  # seconds for the last packets at the end of a run,
 LAST_MOMENT = 0.05  # and when it was cut short
+
+NOTHING: dict[str, Any] = {  # a Statistics before there is any; the class would import the compiler
+    "rx_packets": 0, "rx_bytes": 0, "tx_packets": 0, "tx_bytes": 0, "dropped": {},
+}  # fmt: skip
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 Seconds = Annotated[
@@ -64,23 +68,20 @@ class Session:
         self.exit_code = 0
 
     def __enter__(self) -> Self:
+        signals.abandon = self._report  # until there is something to finish
+        if signals.received:
+            self._report()
+            signals.leave(128 + signals.received)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        signals.abandon = None
         while self.devices:
             self.devices.pop().close()
-        if isinstance(error, Stopped):
-            self.exit_code = error.exit_code
-        elif signals.received and self.bounded:
-            self.exit_code = Stopped(signals.received).exit_code
-        if error is None or isinstance(error, Stopped):
+        if signals.received and self.bounded:
+            self.exit_code = 128 + signals.received
+        if kind is None:
             self._report()
-        return isinstance(error, Stopped)
 
     def open(self, queues: int = 1) -> list[Any]:
         """Opens the devices; returns when all have a link. Raises IxyError if one has none."""
@@ -96,7 +97,7 @@ class Session:
         """Runs an app until it is done, until the time is over, or until a signal comes; shows it
         each second.
         """
-        signals.hold()
+        signals.abandon = None
         app.start()
         while not app.workers.running and not signals.received:
             time.sleep(TICK)  # it is being compiled
@@ -111,6 +112,14 @@ class Session:
             for device in self.devices:
                 device.flush()
         self.statistics = [device.statistics() for device in self.devices]
+        for device in self.devices:
+            if device.warning:
+                self.warn(device.warning)
+
+    def warn(self, message: str) -> None:
+        """Says on stderr what the totals do not; the command has not done all it was asked."""
+        print(f"ixy: warning: {message}", file=sys.stderr)
+        self.exit_code = 1
 
     def _watch(self, app: App, begin: float, seconds: float | None) -> None:
         shown = begin
@@ -149,20 +158,11 @@ class Session:
 
     def _port_totals(self) -> Iterator[dict[str, Any]]:
         """Each port's part of the JSON object."""
-        from ixy.device import Statistics
-
-        statistics = self.statistics or [Statistics() for _ in self.addresses]
-        for address, total, drops in zip(self.addresses, statistics, self.drops, strict=True):
-            yield {
-                "address": address,
-                "rx_packets": total.rx_packets,
-                "rx_bytes": total.rx_bytes,
-                "tx_packets": total.tx_packets,
-                "tx_bytes": total.tx_bytes,
-                "dropped": total.dropped | drops,
-                "rx_mpps": self.mpps(total.rx_packets),
-                "tx_mpps": self.mpps(total.tx_packets),
-            }
+        for index, address in enumerate(self.addresses):
+            known = dataclasses.asdict(self.statistics[index]) if self.statistics else dict(NOTHING)
+            known["dropped"] = known["dropped"] | self.drops[index]
+            speeds = {f"{way}_mpps": self.mpps(known[f"{way}_packets"]) for way in ("rx", "tx")}
+            yield {"address": address, **known, **speeds}
 
     def mpps(self, packets: int) -> float:
         """Millions of packets per second of the run."""

@@ -1,43 +1,32 @@
-"""Ctrl-C and SIGTERM."""
+"""Ctrl-C and SIGTERM, heeded from the first moment.
 
-import signal
-from types import FrameType
+A signal must not raise an exception: it would surface anywhere, also half-way through an import or the compiler. So it
+sets `received`, and what happens then depends on how far the program is: `abandon`, if it is set, prints what there is
+to print and ends the process on the spot; where there is something to finish, the program looks at `received` itself.
+"""
 
+import _signal as signal  # signal without its enumerations: some milliseconds sooner
+import os
+import sys
 
-class Stopped(BaseException):
-    """A signal has come before there was anything to stop; or, at the end of a run, an early stop
-    to be reported.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.exit_code = 128 + number
-
-
-class Signals:
-    """Ctrl-C and SIGTERM. Until `hold`, they raise Stopped wherever the program is; then they only
-    set `received`.
-    """
-
-    def __init__(self) -> None:
-        self.received = 0
-        self._held = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._handle)
-
-    def _handle(self, number: int, _: FrameType | None) -> None:
-        first = not self.received
-        self.received = number
-        if first and not self._held:
-            raise Stopped(number)
-
-    def hold(self) -> None:
-        """From now on the program looks at `received` itself. Raises Stopped if it is too late for
-        that.
-        """
-        self._held = True
-        if self.received:
-            raise Stopped(self.received)
+received = 0  # the signal's number
+abandon = None  # a function without arguments, or None
 
 
-signals = Signals()
+def _handle(number, _):  # type: ignore[no-untyped-def] # typing would take a third of the start-up
+    global received
+    received = number
+    if abandon is not None:
+        abandon()
+        leave(128 + number)
+
+
+def leave(code):  # type: ignore[no-untyped-def]
+    """Ends the process without the interpreter's clean-up: a thread may still be in the compiler."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+for _number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(_number, _handle)

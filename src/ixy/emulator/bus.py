@@ -20,6 +20,7 @@ from ixy.memory.ordered import address_of
 from ixy.system import be_punctual
 
 SLICE = 0.005  # seconds of compiled code between two looks at what only Python can do
+LONGEST_SLICE = 0.5  # seconds that it may really take
 FIRST_IOVA, GAP = 1 << 32, 1 << 21  # device addresses are not virtual ones: a mix-up shows at once
 
 
@@ -72,15 +73,19 @@ class EmulatedFunction(PciFunction):
         """Whether the wire has nothing more to bring."""
         return self.model.wire.ended
 
+    @property
+    def warning(self) -> str | None:
+        """What the wire has to say."""
+        return self.model.wire.warning
+
     def far_end(self) -> dict[str, int]:
         """What the wire lost."""
         return self.model.wire.drops()
 
     def close(self) -> None:
         """Stops the device and unplugs its wire."""
-        if self._threaded:
-            _runner.detach(self.model)
-        self.model.close()
+        if not self._threaded or _runner.detach(self.model):
+            self.model.close()
 
 
 class EmulatedBar:
@@ -99,54 +104,62 @@ class Runner:
     """The thread that runs the emulated devices of this process."""
 
     def __init__(self) -> None:
-        self._models: list[Intel82599] = []
+        self._wanted: tuple[Intel82599, ...] = ()
+        self._running: tuple[Intel82599, ...] = ()  # what the thread has taken over of `_wanted`
         self._change = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._wanted: list[Intel82599] = []  # the thread copies it to _models: then it is in force
 
     def attach(self, model: Intel82599) -> None:
         """Runs a device from now on."""
         with self._change:
-            self._wanted = [*self._wanted, model]
+            self._wanted = (*self._wanted, model)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._loop, name="ixy-emulator", daemon=True)
                 self._thread.start()
-            self._change.notify_all()
 
-    def detach(self, model: Intel82599) -> None:
-        """Stops running a device; returns when nothing of it is in use any more."""
+    def detach(self, model: Intel82599) -> bool:
+        """Stops running a device; returns whether it is certain that nothing of it is used any
+        more: the thread may be in the compiler, for seconds.
+        """
         with self._change:
-            self._wanted = [other for other in self._wanted if other is not model]
-            self._change.notify_all()
-            self._change.wait_for(lambda: model not in self._models or self._thread is None)
+            self._wanted = tuple(other for other in self._wanted if other is not model)
+            return self._change.wait_for(lambda: model not in self._running, LONGEST_SLICE)
 
     def stop(self) -> None:
         """Ends the thread: at exit compiled code must not run on memory that Python takes back."""
         with self._change:
-            self._wanted = []
-            self._change.notify_all()
-            self._change.wait_for(lambda: not self._models, timeout=1.0)
+            self._wanted = ()
+            self._change.wait_for(lambda: not self._running, LONGEST_SLICE)
 
     def _loop(self) -> None:
         be_punctual()
-        while self._next_models():
-            ports = np.array([address_of(model.port) for model in self._models], np.uint64)
-            run(ports, time.monotonic_ns() + int(SLICE * 1e9), BURST)
-            for model in self._models:
-                model.service()
+        while self._take_over():
+            try:
+                ports = np.array([address_of(model.port) for model in self._running], np.uint64)
+                run(ports, time.monotonic_ns() + int(SLICE * 1e9), BURST)
+                for model in self._running:
+                    model.service()
+            except Exception as failure:
+                self._fail(failure)
 
-    def _next_models(self) -> bool:
-        """Takes over what is wanted; returns whether the thread goes on."""
+    def _take_over(self) -> bool:
+        """Takes over what is wanted; returns whether that is anything. If not, the thread ends."""
         with self._change:
-            if self._models is not self._wanted:
-                self._models = self._wanted
+            if self._running is not self._wanted:
+                self._running = self._wanted
                 self._change.notify_all()
-            if not self._models:
-                self._change.wait_for(lambda: self._wanted, timeout=1.0)
-                self._models = self._wanted
-            if not self._models:
+            if not self._running:
                 self._thread = None
-            return bool(self._models)
+            return bool(self._running)
+
+    def _fail(self, failure: Exception) -> None:
+        """The emulator itself has failed: every device says so, none is run any more."""
+        with self._change:
+            for model in self._wanted:
+                model.failure = IxyError(
+                    f"the emulator failed: {type(failure).__name__}: {failure}"
+                )
+            self._wanted = ()
 
 
 _runner = Runner()

@@ -186,14 +186,18 @@ class Mempool:
     """A pool of `count` packet buffers of 2048 bytes.
 
     `record[0]` is what compiled code takes as `pool`. A pool may serve several devices (each maps
-    `memory`), so that a packet received from one can be sent by another without a copy.
+    `memory`), so that a packet received from one can be sent by another without a copy. Unless it
+    is `owned`, it closes when the last device has left it.
     """
 
-    def __init__(self, count: int = DEFAULT_BUFS, *, huge: bool = False) -> None:
+    def __init__(
+        self, count: int = DEFAULT_BUFS, *, huge: bool = False, owned: bool = True
+    ) -> None:
         if not 1 <= count <= _BLOCK:
             raise IxyError(f"a pool of {count} buffers: give it 1 to {_BLOCK}")
         self.memory = DmaMemory(count * STRIDE, huge=huge)
         self.first = next(_blocks) * _BLOCK
+        self._users, self._owned = 0, owned
         self._lengths = np.zeros(count, np.uint32)
         self._takers = np.zeros(count, np.uint32)
         offsets = np.arange(count, dtype=np.uint64) * STRIDE
@@ -210,6 +214,16 @@ class Mempool:
         pool["takers"] = address_of(self._takers) - self.first * 4
         pool["stack"] = address_of(self._stack)
         pool["first"], pool["count"], pool["top"] = self.first, count, self.count
+
+    def join(self) -> None:
+        """A device begins to use the pool."""
+        self._users += 1
+
+    def leave(self) -> None:
+        """A device has stopped using the pool; a pool that nobody owns closes after the last one."""
+        self._users -= 1
+        if self._users == 0 and not self._owned:
+            self.close()
 
     @property
     def available(self) -> int:

@@ -58,6 +58,8 @@ class IxgbeDevice(Device):
         self._mapped: list[DmaMemory] = []
         self._rings: list[tuple[Record, np.ndarray[Any, Any], np.ndarray[Any, Any], Mempool]] = []
         self._closed = False
+        for pool in pools:
+            pool.join()
         try:
             self._refuse_what_the_device_lacks()
             self._bring_up()
@@ -274,6 +276,11 @@ class IxgbeDevice(Device):
         """Whether the far end has nothing more to send; None where nobody can know."""
         return self.function.ended
 
+    @property
+    def warning(self) -> str | None:
+        """What the user should know when the run is over."""
+        return self.function.warning
+
     def flush(self, timeout: float = 1.0) -> int:
         """Waits until all packets have been sent, at most `timeout` s; returns how many are not."""
         deadline = time.monotonic() + timeout
@@ -323,6 +330,8 @@ class IxgbeDevice(Device):
         if self._mapped:
             self._memory.close()
         self.function.close()
+        for pool in self.pools:
+            pool.leave()
 
 
 def _in_flight(record: Record) -> np.ndarray[Any, np.dtype[np.int64]]:

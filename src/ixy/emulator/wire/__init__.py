@@ -13,6 +13,7 @@ from ixy.errors import IxyError
 WIRES = ("loopback", "cable:NAME", "pcap:IN,OUT", "tap:IF", "source")
 _KINDS: dict[str, Callable[..., Wire]] = {"cable": Cable, "pcap": Pcap, "tap": Tap}
 _PLAIN: dict[str, Callable[..., Wire]] = {"loopback": Loopback, "source": Source}
+NUMBERS = Source.OPTIONS
 OPTIONS = Pcap.OPTIONS | Source.OPTIONS
 
 
@@ -23,7 +24,9 @@ def plug_in(text: str, options: Mapping[str, str | int]) -> Wire:
     if make is None:
         raise IxyError(f"unknown wire {text!r}: give it one of {', '.join(WIRES)}")
     known: frozenset[str] = getattr(make, "OPTIONS", frozenset())
-    for name in options:
+    for name, value in options.items():
+        if name in NUMBERS and not isinstance(value, int):
+            raise IxyError(f"{name}={value}: give it a number")
         if name not in known:
             listed = ", ".join(sorted(known)) or "none"
             raise IxyError(f"the wire {kind} has no option {name} (it has: {listed})")

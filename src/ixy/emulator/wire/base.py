@@ -41,6 +41,7 @@ class Wire:
     """
 
     OPTIONS: frozenset[str] = frozenset()
+    warning: str | None = None  # what the user should know when the run is over
 
     def __init__(
         self,

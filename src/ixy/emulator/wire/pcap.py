@@ -7,7 +7,6 @@ that was cut by the snap length arrives as cut.
 """
 
 import os
-import sys
 
 import numpy as np
 
@@ -76,8 +75,7 @@ class Pcap(Wire):
             assert self._reader is not None
             self._table = self._reader.read(CHUNK)  # kept: compiled code reads it
             self._exhausted = len(self._table) == 0
-            if self._exhausted and self._reader.warning:
-                print(f"ixy: warning: {self._reader.warning}", file=sys.stderr)
+            self.warning = self._reader.warning
             if state["first"] == 0 and len(self._table):
                 state["first"] = self._table["time"][0]
             state["frames"], state["count"], state["next"] = (

@@ -1,0 +1,98 @@
+"""Frames to send: by their bytes, by dpkt's reading of them, and their numbers."""
+
+import ctypes
+
+import dpkt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ixy.errors import IxyError
+from ixy.traffic.templates import (
+    MAX_SIZE,
+    MIN_SIZE,
+    Numbered,
+    big_endian,
+    checksum,
+    numbered_frame,
+    set_number,
+)
+
+
+def test_the_smallest_frame_by_its_bytes() -> None:
+    assert numbered_frame() == bytes.fromhex(
+        "020000000002 020000000001 0800"
+        "4500002e 00004000 401126bd 0a000001 0a000002"
+        "2710 0009 001a c49e"
+        "0000000000000000 ffffffffffffffff 0000"
+    )
+
+
+def ones_complement_sum(data: bytes) -> int:
+    total = sum(int.from_bytes(data[i : i + 2].ljust(2, b"\0"), "big") for i in range(0, len(data), 2))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
+
+
+def is_valid(frame: bytes) -> bool:
+    """Both checksums, by the rule: all words together are 0xFFFF."""
+    ip, udp = frame[14:34], frame[34:]
+    pseudo = ip[12:20] + b"\0\x11" + len(udp).to_bytes(2, "big")
+    return ones_complement_sum(ip) == ones_complement_sum(pseudo + udp) == 0xFFFF
+
+
+@given(st.integers(MIN_SIZE, MAX_SIZE), st.integers(0, 1023), st.integers(0, 2**64 - 1))
+@settings(deadline=None, max_examples=100)
+def test_a_numbered_frame_is_valid_whatever_its_number(size: int, flow: int, number: int) -> None:
+    memory = ctypes.create_string_buffer(numbered_frame(size, flow), size)
+    assert is_valid(memory.raw)
+    set_number(ctypes.addressof(memory), number)
+    frame = memory.raw
+    assert len(frame) == size
+    assert is_valid(frame)
+    assert int.from_bytes(frame[42:50], "big") == number
+    assert int.from_bytes(frame[50:58], "big") == number ^ 0xFFFFFFFFFFFFFFFF
+    packet = dpkt.ethernet.Ethernet(frame)
+    assert (packet.ip.udp.sport, packet.ip.udp.dport) == (10000 + flow, 9)
+    assert packet.ip.len == size - 14
+    assert packet.ip.udp.ulen == size - 34
+
+
+def test_addresses() -> None:
+    frame = numbered_frame(source=bytes.fromhex("020000000033"), destination=b"\xff" * 6)
+    packet = dpkt.ethernet.Ethernet(frame)
+    assert (packet.src.hex(), packet.dst.hex()) == ("020000000033", "ffffffffffff")
+    assert (packet.ip.src, packet.ip.dst) == (b"\x0a\0\0\1", b"\x0a\0\0\2")
+
+
+@pytest.mark.parametrize("size", [0, 59, 1515, -1])
+def test_sizes_that_ethernet_does_not_carry(size: int) -> None:
+    with pytest.raises(IxyError, match=f"a frame of {size} bytes: give it 60 to 1514"):
+        numbered_frame(size)
+
+
+@given(st.integers(0, 2**64 - 1))
+@settings(deadline=None, max_examples=100)
+def test_big_endian(number: int) -> None:
+    turned = int(big_endian(number))
+    assert turned.to_bytes(8, "little") == number.to_bytes(8, "big")
+
+
+def test_the_checksum_of_rfc_1071() -> None:
+    assert checksum(bytes.fromhex("0001f203f4f5f6f7")) == 0x220D  # its example
+    assert checksum(b"") == 0xFFFF
+    assert checksum(b"\xff\xff") == 0
+    assert checksum(b"\x01") == 0xFEFF  # an odd byte is padded behind
+
+
+@given(st.binary(max_size=3000))
+@settings(deadline=None, max_examples=50)
+def test_the_checksum_of_anything(data: bytes) -> None:
+    assert checksum(data) == ~ones_complement_sum(data) & 0xFFFF
+
+
+def test_the_record_lies_where_the_frame_has_its_fields() -> None:
+    assert {name: offset for name, (_, offset, *_) in Numbered.fields.items()} == {
+        "ethernet_ip": 0, "port": 34, "udp": 36, "number": 42, "complement": 50,
+    }  # fmt: skip
