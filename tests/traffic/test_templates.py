@@ -3,6 +3,7 @@
 import ctypes
 
 import dpkt
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,7 +48,7 @@ def is_valid(frame: bytes) -> bool:
 def test_a_numbered_frame_is_valid_whatever_its_number(size: int, flow: int, number: int) -> None:
     memory = ctypes.create_string_buffer(numbered_frame(size, flow), size)
     assert is_valid(memory.raw)
-    set_number(ctypes.addressof(memory), number)
+    set_number(ctypes.addressof(memory), np.uint64(number))
     frame = memory.raw
     assert len(frame) == size
     assert is_valid(frame)
@@ -75,7 +76,7 @@ def test_sizes_that_ethernet_does_not_carry(size: int) -> None:
 @given(st.integers(0, 2**64 - 1))
 @settings(deadline=None, max_examples=100)
 def test_big_endian(number: int) -> None:
-    turned = int(big_endian(number))
+    turned = int(big_endian(np.uint64(number)))
     assert turned.to_bytes(8, "little") == number.to_bytes(8, "big")
 
 

@@ -47,9 +47,10 @@ def rx_batch(queue, bufs):
     addresses = array_at(queue.addresses, pool.first + pool.count, np.uint64)
     length = lengths(pool)
     stack = free_stack(pool)
-    top = pool.top
+    mask = np.int64(queue.mask)  # once: the compiler would read it again after each store
+    top = np.uint64(pool.top)  # unsigned: a signed index is tested for its sign at each use
     received = 0
-    limit = min(len(bufs), top)
+    limit = min(len(bufs), np.int64(top))
     if queue.broken:
         index = skip_broken(queue, ring, slots, addresses, index)
     while received < limit:
@@ -65,14 +66,14 @@ def rx_batch(queue, bufs):
         bufs[received] = buf
         received += 1
         # the packet is the caller's now: the device gets an empty buffer in its place
-        top -= 1
+        top -= np.uint64(1)
         new = stack[top]
         if DEBUG:
             takers(pool)[new] = queue.taker
         slots[index] = new
         descriptor.buffer = addresses[new]
         descriptor.header = 0  # also clears DD
-        index = (index + 1) & queue.mask
+        index = (index + 1) & mask
     pool.top = top
     unlock(pool)
     if index != queue.index:
@@ -119,9 +120,10 @@ def tx_batch(queue, bufs):
     pool = pool_of(queue)
     addresses = array_at(queue.addresses, pool.first + pool.count, np.uint64)
     length = lengths(pool)
+    mask = np.int64(queue.mask)
     index = np.int64(queue.index)
     # a full ring keeps one slot free: tail == head would mean an empty one
-    room = min(len(bufs), (np.int64(queue.clean) - index - 1) & queue.mask)
+    room = min(len(bufs), (np.int64(queue.clean) - index - 1) & mask)
     for i in range(room):
         buf = bufs[i]
         if DEBUG:
@@ -132,7 +134,7 @@ def tx_batch(queue, bufs):
         descriptor.buffer = addresses[buf]
         descriptor.command = COMMAND | size
         descriptor.offload = size << sheet.TX_PAYLEN_SHIFT
-        index = (index + 1) & queue.mask
+        index = (index + 1) & mask
     queue.index = index
     store_release(array_at(queue.doorbell, 1, Word)[0], "value", index)
     return room
