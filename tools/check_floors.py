@@ -40,6 +40,7 @@ SIDEWAYS = {
     ("device", "batch"),  # and hands out packets
     ("compiled", "native"),  # what Python has no words for
     ("system", "native"),
+    ("pcap", "memory"),  # records of a file are records in memory
     ("system", "compiled"),  # system calls for compiled code
     ("system", "errors"),
 }

@@ -46,10 +46,11 @@ def _open_emulated(
     address: str, rest: str, options: dict[str, str], pools: Sequence[Mempool] | None
 ) -> Device:
     from ixy.drivers.ixgbe.driver import DEFAULT_RING, IxgbeDevice
-    from ixy.emulator.bus import EmulatedFunction
+    from ixy.emulator.bus import EmulatedFunction, compile_ahead
     from ixy.emulator.intel82599.model import Intel82599
     from ixy.emulator.wire import OPTIONS, plug_in
 
+    compile_ahead()
     known = {"queues", "ring", "pool", "mac", "model"}
     for name in options:
         if name not in known | OPTIONS:

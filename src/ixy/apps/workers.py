@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ixy.compiled import compiled
-from ixy.memory.ordered import fetch_add, load_acquire, records, store_release
+from ixy.memory.ordered import fetch_add, load_acquire, records
 from ixy.system import be_punctual, pin
 
 # What workers and the thread that started them share. `stop` is RUN until they are told to finish
@@ -104,18 +104,13 @@ class Workers:
         return self._wait(timeout)
 
     def _tell(self, word: int) -> None:
-        _tell(self.control, word)
+        self.control[0]["stop"] = word  # one aligned word: workers see the old or the new one
 
     def _wait(self, timeout: float) -> bool:
         deadline = time.monotonic() + timeout
         while self.busy and time.monotonic() < deadline:
             time.sleep(0.0005)
         return not self.busy
-
-
-@compiled
-def _tell(control, word):
-    store_release(control[0], "stop", word)
 
 
 @compiled

@@ -5,13 +5,18 @@ with `threaded=False` runs only when a test calls `step`.
 """
 
 import atexit
+import os
+import subprocess
+import sys
 import threading
 import time
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from ixy.bus.function import PciFunction
+from ixy.compiled import JIT, cache_directory
 from ixy.emulator.intel82599.datapath import BURST, run
 from ixy.emulator.intel82599.model import Intel82599
 from ixy.errors import IxyError
@@ -20,8 +25,30 @@ from ixy.memory.ordered import address_of
 from ixy.system import be_punctual
 
 SLICE = 0.005  # seconds of compiled code between two looks at what only Python can do
+READY = "datapath-is-compiled"  # a file in the cache
 LONGEST_SLICE = 0.5  # seconds that it may really take
 FIRST_IOVA, GAP = 1 << 32, 1 << 21  # device addresses are not virtual ones: a mix-up shows at once
+
+
+@cache
+def compile_ahead() -> "subprocess.Popen[bytes] | None":
+    """Compiles the data path in a process of its own, once for all that follow: the compiler runs
+    on one core at a time, and this process has a driver and an app to compile. Not in plain Python.
+    """
+    directory = cache_directory() if JIT else None
+    if directory is None or os.path.exists(os.path.join(directory, READY)):
+        return None
+    program = [sys.executable, "-c", "from ixy.emulator import bus; bus.compile_datapath()"]
+    null = subprocess.DEVNULL
+    return subprocess.Popen(program, stdin=null, stdout=null, stderr=null)
+
+
+def compile_datapath() -> None:
+    """Compiles the data path, if the cache has none, and leaves a mark there that it has."""
+    run(np.zeros(0, np.uint64), 0, BURST)
+    directory = cache_directory()
+    if directory is not None:
+        open(os.path.join(directory, READY), "w").close()
 
 
 class EmulatedFunction(PciFunction):
@@ -133,6 +160,8 @@ class Runner:
 
     def _loop(self) -> None:
         be_punctual()
+        if ahead := compile_ahead():
+            ahead.wait()
         while self._take_over():
             try:
                 ports = np.array([address_of(model.port) for model in self._running], np.uint64)

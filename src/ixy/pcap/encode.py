@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from ixy.compiled import compiled
+from ixy.memory.ordered import array_at, copy_bytes
 from ixy.pcap.scan import Bytes
 
 PCAP, PCAPNG = 0, 1
@@ -12,6 +13,15 @@ PCAP, PCAPNG = 0, 1
 MAX_OVERHEAD = 32  # bytes that a record needs beyond its frame, padded to a multiple of 4
 
 _SECOND = np.uint64(1_000_000_000)
+
+# What stands in front of a frame: a record header of the classic format (section 5), an enhanced
+# packet block of pcapng (section 4.3), which ends with its total length once more
+_Classic = np.dtype([("seconds", "<u4"), ("rest", "<u4"), ("captured", "<u4"), ("length", "<u4")])
+_Enhanced = np.dtype(
+    [("kind", "<u4"), ("total", "<u4"), ("interface", "<u4"), ("high", "<u4"), ("low", "<u4")]
+    + [("captured", "<u4"), ("length", "<u4")]
+)
+_Trailer = np.dtype([("total", "<u4")])
 
 
 @compiled
@@ -25,40 +35,29 @@ def encode(
     seconds wrap in the year 2106) or PCAPNG (an enhanced packet block of interface 0, section 4.3).
     If the record does not fit, nothing is written and the same position is returned.
     """
-    size = np.int64(captured)
+    begin, size, moment = np.int64(position), np.int64(captured), np.uint64(time)
     padded = (size + 3) // 4 * 4
     total = 16 + size if format == PCAP else 32 + padded
-    end = np.int64(position) + total
-    if end > len(out):
-        return np.int64(position)  # type: ignore[return-value]
-    at = np.uint64(position)  # unsigned indices need no check for negative ones: twice as fast
+    if begin + total > len(out):
+        return begin  # type: ignore[return-value]
+    at = np.uint64(out.ctypes.data) + np.uint64(begin)
     if format == PCAP:
-        seconds = np.uint64(time) // _SECOND
-        put(out, at, seconds)
-        put(out, at + np.uint64(4), np.uint64(time) - seconds * _SECOND)
-        at += np.uint64(8)
+        head = array_at(at, 1, _Classic)[0]
+        head.seconds = np.uint32(moment // _SECOND)
+        head.rest = np.uint32(moment % _SECOND)
+        head.captured = size
+        head.length = np.uint32(length)
+        copy_bytes(at + np.uint64(16), data.ctypes.data, size)
     else:
-        put(out, at, 6)
-        put(out, at + np.uint64(4), total)
-        put(out, at + np.uint64(8), 0)
-        put(out, at + np.uint64(12), np.uint64(time) >> np.uint64(32))
-        put(out, at + np.uint64(16), time)
-        put(out, at + np.uint64(28) + np.uint64(padded), total)
-        at += np.uint64(20)
-    put(out, at, size)
-    put(out, at + np.uint64(4), length)
-    at += np.uint64(8)
-    for i in range(np.uint64(size)):
-        out[at + np.uint64(i)] = data[i]
-    if format == PCAPNG:
-        for i in range(np.uint64(size), np.uint64(padded)):
-            out[at + np.uint64(i)] = 0
-    return end  # type: ignore[return-value]
-
-
-@compiled
-def put(out: Bytes, at: Any, value: Any) -> None:
-    """Stores a 32-bit word, little-endian; the compiler makes one store of the four."""
-    bits = np.uint64(value)
-    for i in range(4):
-        out[at + np.uint64(i)] = bits >> np.uint64(8 * i) & np.uint64(255)
+        block = array_at(at, 1, _Enhanced)[0]
+        block.kind = 6
+        block.total = total
+        block.interface = 0
+        block.high = np.uint32(moment >> np.uint64(32))
+        block.low = np.uint32(moment & np.uint64(0xFFFFFFFF))
+        block.captured = size
+        block.length = np.uint32(length)
+        copy_bytes(at + np.uint64(28), data.ctypes.data, size)
+        out[begin + 28 + size : begin + 28 + padded] = 0
+        array_at(at + np.uint64(28) + np.uint64(padded), 1, _Trailer)[0].total = total
+    return begin + total  # type: ignore[return-value]

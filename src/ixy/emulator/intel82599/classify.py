@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ixy.compiled import compiled
+from ixy.compiled import inner
 from ixy.datasheets import intel82599 as sheet
 from ixy.memory.ordered import array_at
 
@@ -20,7 +20,7 @@ BIT_TCP_IPV6, BIT_IPV6, BIT_UDP_IPV6 = (
 )
 
 
-@compiled
+@inner
 def classify(port, frame, length):
     """A frame's info word (packet and RSS type), RSS hash, and status bits."""
     data = array_at(frame, length, np.uint8)
@@ -63,7 +63,7 @@ def classify(port, frame, length):
     return info | rss_type(enabled), rss, status
 
 
-@compiled
+@inner
 def choose(rss, protocol, tcp, udp, ip):
     """Which of sheet.MRQC's hash functions applies: the transport's if it is on, else the
     addresses' (7.1.2.8.1).
@@ -73,7 +73,7 @@ def choose(rss, protocol, tcp, udp, ip):
     return rss & wanted if rss & wanted else rss & ip
 
 
-@compiled
+@inner
 def rss_type(enabled):
     """The descriptor's RSS type for one of sheet.MRQC's bits."""
     if enabled == BIT_TCP_IPV4:
@@ -87,7 +87,7 @@ def rss_type(enabled):
     return sheet.RSS_IPV6 if enabled == BIT_IPV6 else sheet.RSS_UDP_IPV6
 
 
-@compiled
+@inner
 def toeplitz(port, data, start, count, position):
     """The share of some bytes in the hash, given the position of the first one in the hashed input."""
     table = array_at(port.toeplitz, HASH_BYTES * 256, np.uint32)

@@ -8,7 +8,7 @@ queue.
 
 import numpy as np
 
-from ixy.compiled import call, compiled
+from ixy.compiled import call, compiled, inner
 from ixy.datasheets import intel82599 as sheet
 from ixy.emulator.intel82599.classify import classify
 from ixy.emulator.wire.base import WireRecord
@@ -134,7 +134,7 @@ def translate(port, iova, size):
     return np.uint64(0)
 
 
-@compiled
+@inner
 def receive(port, wire, burst):
     """Frames from the wire: filter, choose a queue, write to memory (7.1.1, 7.1.2)."""
     handled = 0
@@ -165,7 +165,7 @@ def receive(port, wire, burst):
     return handled
 
 
-@compiled
+@inner
 def admit(port, frame, length):
     """Counts a frame and decides whether it is received: length, then address (8.2.3.22.13,
     7.1.1.1).
@@ -185,7 +185,7 @@ def admit(port, frame, length):
     return True
 
 
-@compiled
+@inner
 def wanted(port, data):
     """The address filter of 7.1.1.1."""
     if not data[0] & 1:
@@ -207,7 +207,7 @@ def wanted(port, data):
     return False
 
 
-@compiled
+@inner
 def count(port, base, data, length):
     """Counts a good frame, its CRC included in octets and size (8.2.3.23)."""
     counts = port.counts
@@ -224,7 +224,7 @@ def count(port, base, data, length):
     counts[base + BY_SIZE + by_size] += one
 
 
-@compiled
+@inner
 def enough_descriptors(queue, length):
     """Whether a receive queue has descriptors for a frame, its CRC included. A tail beyond the ring
     offers none.
@@ -237,7 +237,7 @@ def enough_descriptors(queue, length):
     return queue.tail < queue.size and (free if free >= 0 else free + queue.size) >= needed
 
 
-@compiled
+@inner
 def deliver(port, queue, frame, length, info, rss, status):
     """Writes a frame to the buffers of as many descriptors as it takes, and writes these back
     (7.1.6.2).
@@ -267,7 +267,7 @@ def deliver(port, queue, frame, length, info, rss, status):
     port.counts[QBRC] += np.uint64(length)
 
 
-@compiled
+@inner
 def with_crc(port, frame, length):
     """A copy of a frame with its CRC behind it (IEEE 802.3, 3.2.9)."""
     table = array_at(port.crc, 256, np.uint32)
@@ -282,7 +282,7 @@ def with_crc(port, frame, length):
     return copy, length + 4
 
 
-@compiled
+@inner
 def transmit(port, wire, queue, burst):
     """Frames of one queue to the wire (7.2)."""
     tail = np.int64(load_acquire(array_at(queue.tail_register, 1, Word)[0], "value"))
@@ -298,7 +298,7 @@ def transmit(port, wire, queue, burst):
     return sent
 
 
-@compiled
+@inner
 def send(port, wire, queue, tail):
     """Sends the frame that begins at the head; returns the next one's descriptor, or the same if it
     must wait.
@@ -337,7 +337,7 @@ def send(port, wire, queue, tail):
     return after
 
 
-@compiled
+@inner
 def gather(port, queue, ring, target, total):
     """Reads a frame from the buffers of its descriptors; returns False after a DMA fault."""
     index = queue.head
@@ -354,7 +354,7 @@ def gather(port, queue, ring, target, total):
     return True
 
 
-@compiled
+@inner
 def write_back(queue, ring, after):
     """Marks the descriptors up to `after` as done, where the driver asked for it (7.2.3.5)."""
     index = queue.head

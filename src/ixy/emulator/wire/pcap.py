@@ -12,7 +12,7 @@ import numpy as np
 
 from ixy.compiled import compiled
 from ixy.emulator.wire.base import Wire, WireRecord
-from ixy.emulator.wire.frames import LONGEST, drop, is_empty, peek, put, rewind
+from ixy.emulator.wire.frames import HEADER, LONGEST, FrameRing, drop, is_empty, peek, put, rewind
 from ixy.errors import IxyError
 from ixy.memory.ordered import address_of, array_at
 from ixy.pcap import MAX_OVERHEAD, Frame, Reader, Writer, encode
@@ -92,7 +92,8 @@ class Pcap(Wire):
         """Whether all frames of IN have been handed to the port; None without IN."""
         if self._reader is None:
             return None
-        return self._exhausted and bool(is_empty(int(self.record[0]["rx"])))
+        ring = np.frombuffer(self.rings.view(0, HEADER), FrameRing)[0]
+        return self._exhausted and bool(ring["head"] == ring["tail"])
 
     def drops(self) -> dict[str, int]:
         """Frames of IN that no wire carries."""
