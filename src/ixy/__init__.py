@@ -4,8 +4,8 @@ at C speed.
     import ixy
 
     with ixy.open("emu:loopback") as device:
-        device.tx[0].send([b"..."])
-        with device.rx[0].receive(32) as batch:
+        device.tx[0].send([b"...a frame of 14 bytes or more..."])
+        with device.rx[0].receive(32, timeout=1.0) as batch:
             for packet in batch:
                 print(bytes(packet))
 

@@ -3,11 +3,15 @@
 import itertools
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from ixy.device import Device
 from ixy.errors import IxyError
 from ixy.memory.pool import DEFAULT_BUFS, Mempool
+
+if TYPE_CHECKING:
+    from ixy.emulator.bus import EmulatedFunction
 
 KINDS = ("emu:WIRE",)
 PCI_ADDRESS = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.IGNORECASE)
@@ -16,9 +20,16 @@ _shared: list[Mempool] = []  # pool i serves queue i of every device that was op
 
 
 def open_device(
-    address: str, *, queues: int | None = None, pools: Sequence[Mempool] | None = None
+    address: str,
+    *,
+    queues: int | None = None,
+    pools: Sequence[Mempool] | None = None,
+    settle: bool = True,
 ) -> Device:
     """Opens a network device, ready to send and receive; use it as a context manager.
+
+    The first emulated one is compiled, which takes seconds: without `settle` it returns before, and
+    the device has no link until then.
 
     Devices that are opened without `pools` (one for each queue) share those of this process, so
     that packets can pass between them without a copy. Raises IxyError for an unknown kind, option
@@ -29,7 +40,10 @@ def open_device(
         raise IxyError(_unknown(address))
     if queues is not None:
         options.setdefault("queues", str(queues))
-    return _open_emulated(address, rest, options, pools)
+    device, function = _open_emulated(address, rest, options, pools)
+    if settle:
+        function.settle()
+    return device
 
 
 def parse(address: str) -> tuple[str, str, dict[str, str]]:
@@ -44,7 +58,7 @@ def parse(address: str) -> tuple[str, str, dict[str, str]]:
 
 def _open_emulated(
     address: str, rest: str, options: dict[str, str], pools: Sequence[Mempool] | None
-) -> Device:
+) -> "tuple[Device, EmulatedFunction]":
     from ixy.drivers.ixgbe.driver import DEFAULT_RING, IxgbeDevice
     from ixy.emulator.bus import EmulatedFunction, compile_ahead
     from ixy.emulator.intel82599.model import Intel82599
@@ -73,11 +87,12 @@ def _open_emulated(
     except IxyError:
         wire.close()
         raise
-    return IxgbeDevice(EmulatedFunction(address, model), chosen, ring)
+    function = EmulatedFunction(address, model)
+    return IxgbeDevice(function, chosen, ring), function
 
 
 def _shared_pools(queues: int, buffers: int, address: str) -> Sequence[Mempool]:
-    """This process's pools, made when they are first needed: `buffers` large, or of the usual size."""
+    """This process's pools, made when first needed: of `buffers`, or of the usual size."""
     _shared[:] = [pool for pool in _shared if pool.memory.file >= 0]  # those not yet closed
     for pool in _shared[:queues]:
         if buffers and pool.count != buffers:

@@ -85,20 +85,22 @@ def _send(queue, bufs):
 
 @dataclass
 class RxQueue:
-    """A receive queue: its record for compiled code, its pool, and a plain Python way to receive."""
+    """A receive queue: a record for compiled code, a pool, and a plain Python way to receive."""
 
     record: Record
     pool: Mempool
 
-    def receive(self, most: int = 32) -> Batch:
-        """The packets that are there now, at most so many."""
-        bufs = np.zeros(most, np.uint32)
-        return Batch(self.pool, bufs[: _receive(self.record, bufs)])
+    def receive(self, most: int = 32, timeout: float = 0.0) -> Batch:
+        """The packets that are there, at most so many; waits up to `timeout` seconds for one."""
+        bufs, deadline = np.zeros(most, np.uint32), time.monotonic() + timeout
+        while not (received := _receive(self.record, bufs)) and time.monotonic() < deadline:
+            time.sleep(0.0001)
+        return Batch(self.pool, bufs[:received])
 
 
 @dataclass
 class TxQueue:
-    """A transmit queue: its record for compiled code, its pool, and a plain Python way to send."""
+    """A transmit queue: a record for compiled code, a pool, and a plain Python way to send."""
 
     record: Record
     pool: Mempool
@@ -115,7 +117,7 @@ class TxQueue:
                 return self.send(batch)
         if frames.pool is not self.pool:
             raise IxyError("packets of another pool: send copies, or open both devices with one")
-        sent = _send(self.record, frames.bufs)
+        sent: int = _send(self.record, frames.bufs)
         frames.give(sent)
         return sent
 
@@ -132,7 +134,7 @@ class TxQueue:
 
 @dataclass
 class Statistics:
-    """Totals since the device was opened. Bytes are those of the frames, without preamble and CRC."""
+    """Totals since the device was opened. Bytes are those of the frames, without the CRC."""
 
     rx_packets: int = 0
     rx_bytes: int = 0

@@ -158,7 +158,7 @@ def test_a_frame_that_does_not_fit_is_refused(pool: Mempool) -> None:
 
 
 def test_device_addresses_with_one_run_of_memory(pool: Mempool) -> None:
-    found = pool.device_addresses(np.array([1 << 40], np.uint64))
+    found = pool.addresses(np.array([1 << 40], np.uint64))
     assert found.tolist() == [(1 << 40) + i * STRIDE + HEADROOM for i in range(64)]
 
 
@@ -166,7 +166,7 @@ def test_device_addresses_with_pages() -> None:
     pool = Mempool(64)
     pool.memory.page = 8192
     pages = np.arange(1, 1 + -(-pool.memory.size // 8192), dtype=np.uint64) << np.uint64(30)
-    found = pool.device_addresses(pages)
+    found = pool.addresses(pages)
     for i, address in enumerate(found.tolist()):
         page, rest = divmod(i * STRIDE + HEADROOM, 8192)
         assert address == (page + 1 << 30) + rest
@@ -192,6 +192,21 @@ def test_a_buffer_across_two_pages_is_never_handed_out(monkeypatch: pytest.Monke
     with pytest.raises(BufferMisuse):
         pool.give(bufs[:1])
     pool.close()
+
+
+def test_a_pool_that_nobody_owns_closes_with_its_last_device() -> None:
+    pool = Mempool(8, owned=False)
+    pool.join()
+    pool.join()
+    pool.leave()
+    assert pool.memory.file >= 0
+    pool.leave()
+    assert pool.memory.file == -1
+    owned = Mempool(8)
+    owned.join()
+    owned.leave()
+    assert owned.memory.file >= 0
+    owned.close()
 
 
 @pytest.mark.parametrize("count", [0, -1, 2**20 + 1])

@@ -89,10 +89,10 @@ class Forwarder:
         self._ways = [records(len(self.sources), Way) for _ in a.rx]
         self._loops = []
         for i, ways in enumerate(self._ways):
-            queues = (queue.record for queue in (a.rx[i], b.tx[i], b.rx[i], a.tx[i]))
             bufs = np.zeros((2, batch), np.uint32)
-            loop = partial(forward_until_told, *queues, bufs, ways, self.workers.control)
-            self._loops.append(loop)
+            there, back = (a.rx[i].record, b.tx[i].record), (b.rx[i].record, a.tx[i].record)
+            words = *there, *back, bufs, ways, self.workers.control
+            self._loops.append(partial(forward_until_told, *words))
 
     def start(self) -> None:
         """Starts the workers."""

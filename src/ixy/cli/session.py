@@ -13,6 +13,7 @@ from ixy.cli import signals
 
 CRC, FRAMING = 4, 20  # bytes that a frame has on the wire besides its own: CRC; preamble and gap
 TICK = 0.01  # seconds between two looks at what is going on
+LINK_TIMEOUT = 10.0  # seconds
 DRAIN = 1.0  # seconds for the last packets at the end of a run,
 LAST_MOMENT = 0.05  # and when it was cut short
 
@@ -68,7 +69,7 @@ class Session:
         self.exit_code = 0
 
     def __enter__(self) -> Self:
-        signals.abandon = self._report  # until there is something to finish
+        signals.abandon = self._report  # type: ignore[assignment] # until there is something to finish
         if signals.received:
             self._report()
             signals.leave(128 + signals.received)
@@ -84,13 +85,11 @@ class Session:
             self._report()
 
     def open(self, queues: int = 1) -> list[Any]:
-        """Opens the devices; returns when all have a link. Raises IxyError if one has none."""
+        """Opens the devices. They may have no link yet, and may still be compiled: see `run`."""
         from ixy.address import open_device
 
         for address in self.addresses:
-            self.devices.append(open_device(address, queues=queues))
-        for device in self.devices:
-            device.wait_for_link()
+            self.devices.append(open_device(address, queues=queues, settle=False))
         return self.devices
 
     def run(self, app: App, seconds: float | None = None) -> None:
@@ -99,8 +98,7 @@ class Session:
         """
         signals.abandon = None
         app.start()
-        while not app.workers.running and not signals.received:
-            time.sleep(TICK)  # it is being compiled
+        self._wait_until_ready(app)
         begin = time.monotonic()
         try:
             self._watch(app, begin, seconds)
@@ -115,6 +113,19 @@ class Session:
         for device in self.devices:
             if device.warning:
                 self.warn(device.warning)
+
+    def _wait_until_ready(self, app: App) -> None:
+        """Waits for the compiler, then for a link. Raises IxyError if a device has none."""
+        deadline = time.monotonic() + LINK_TIMEOUT
+        while not signals.received:
+            if not app.workers.running:
+                deadline = time.monotonic() + LINK_TIMEOUT
+            elif all(device.link_speed() for device in self.devices):
+                return
+            elif time.monotonic() > deadline:
+                for device in self.devices:
+                    device.wait_for_link(0)
+            time.sleep(TICK)
 
     def warn(self, message: str) -> None:
         """Says on stderr what the totals do not; the command has not done all it was asked."""

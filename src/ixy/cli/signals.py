@@ -1,8 +1,9 @@
 """Ctrl-C and SIGTERM, heeded from the first moment.
 
-A signal must not raise an exception: it would surface anywhere, also half-way through an import or the compiler. So it
-sets `received`, and what happens then depends on how far the program is: `abandon`, if it is set, prints what there is
-to print and ends the process on the spot; where there is something to finish, the program looks at `received` itself.
+A signal must not raise an exception: it would surface anywhere, also half-way through an import or
+the compiler. So it sets `received`, and what happens then depends on how far the program is:
+`abandon`, if it is set, prints what there is to print and ends the process on the spot; where there
+is something to finish, the program looks at `received` itself.
 """
 
 import _signal as signal  # signal without its enumerations: some milliseconds sooner
@@ -14,7 +15,7 @@ abandon = None  # a function without arguments, or None
 
 
 def _handle(number, _):  # type: ignore[no-untyped-def] # typing would take a third of the start-up
-    global received
+    global received  # noqa: PLW0603
     received = number
     if abandon is not None:
         abandon()

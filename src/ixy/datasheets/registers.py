@@ -73,7 +73,8 @@ def union(size: int, **fields: tuple[int, str]) -> np.dtype[Any]:
         "offsets": [at for at, _ in fields.values()],
         "formats": [k for _, k in fields.values()],
     }
-    return np.dtype({"names": list(fields), **kinds, "itemsize": size})  # type: ignore[call-overload]
+    layout: Any = {"names": list(fields), **kinds, "itemsize": size}
+    return np.dtype(layout)
 
 
 @dataclass(frozen=True)

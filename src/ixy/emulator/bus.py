@@ -60,7 +60,13 @@ class EmulatedFunction(PciFunction):
         self._next_iova = FIRST_IOVA
         self._threaded = threaded
         if threaded:
+            model.awake = False
             _runner.attach(model)
+
+    def settle(self) -> None:
+        """Waits until the device runs: the first time, its data path is compiled."""
+        while not (self.model.awake or self.model.failure):
+            time.sleep(0.001)
 
     def config_read(self, offset: int, size: int) -> int:
         """Reads configuration space."""
@@ -167,6 +173,7 @@ class Runner:
                 ports = np.array([address_of(model.port) for model in self._running], np.uint64)
                 run(ports, time.monotonic_ns() + int(SLICE * 1e9), BURST)
                 for model in self._running:
+                    model.awake = True
                     model.service()
             except Exception as failure:
                 self._fail(failure)

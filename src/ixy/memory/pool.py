@@ -220,7 +220,7 @@ class Mempool:
         self._users += 1
 
     def leave(self) -> None:
-        """A device has stopped using the pool; a pool that nobody owns closes after the last one."""
+        """A device has stopped using it; a pool that nobody owns closes after the last one."""
         self._users -= 1
         if self._users == 0 and not self._owned:
             self.close()

@@ -190,7 +190,7 @@ def test_rss_is_set_up_with_microsofts_key() -> None:
 @pytest.mark.parametrize("ring", [0, 1, 32, 63, 65, 100, 127, 4095, 4097, 8192, -64, -128])
 def test_ring_sizes_that_are_refused(ring: int) -> None:
     pool = Mempool(9000)
-    with pytest.raises(IxyError, match=rf"emu:x: a ring of {ring}: give it a power of two from 64"):
+    with pytest.raises(IxyError, match=rf"emu:x: a ring of {ring}: .*power of two.* 64 to 4096"):
         IxgbeDevice(Recorder("emu:x", Intel82599(Bench(), MAC)), [pool], ring)
     assert pool.available == 9000
 
@@ -207,7 +207,7 @@ def test_ring_sizes(ring: int) -> None:
 
 def test_a_pool_that_is_too_small_is_refused() -> None:
     pools = [Mempool(600), Mempool(575)]
-    with pytest.raises(IxyError, match=r"emu:x: the pool is too small: 575 free .* needs 576"):
+    with pytest.raises(IxyError, match=r"emu:x: the pool is too small: 575 .*576"):
         IxgbeDevice(Recorder("emu:x", Intel82599(Bench(), MAC)), pools, 512)
     assert [pool.available for pool in pools] == [600, 575]
 
@@ -397,7 +397,7 @@ def test_set_mac_keeps_the_address_valid() -> None:
 @pytest.mark.parametrize("mac", [b"", bytes(5), bytes(7), b"\1" + bytes(5), b"\xff" * 6])
 def test_addresses_that_are_refused(mac: bytes) -> None:
     with Nic() as nic:
-        with pytest.raises(IxyError, match="nic: .*no address for a single station"):
+        with pytest.raises(IxyError, match="nic: .*no address of a single station"):
             nic.device.set_mac(mac)
         assert nic.device.mac == MAC
         assert nic.model.read(0x5400).to_bytes(4, "little") == MAC[:4]
@@ -531,15 +531,19 @@ def test_threads_that_read_statistics_lose_nothing() -> None:
         assert nic.device.statistics().rx_packets == 300
 
 
-def test_all_registers_can_be_shown() -> None:
+def test_all_registers_can_be_read_by_their_names() -> None:
     with Nic() as nic:
-        shown = list(nic.device.registers())
-        names = [name for _, name, _, _ in shown]
-        assert len(names) == len(set(names)) > 1000
-        by_name = {name: (offset, word, text) for offset, name, word, text in shown}
-        assert by_name["RXDCTL[0]"][0] == 0x1028
-        assert by_name["RXDCTL[0]"][2] == "ENABLE"
-        assert by_name["LINKS"] == (0x42A4, 0x70000000, "SPEED=0x3 UP")
+        regs = nic.device.regs
+        words = {
+            repr(register): (register.offset, register.read(), register.row)
+            for row in regs.sheet.rows
+            for register in regs[row.name]
+        }
+        assert len(words) == sum(len(row.offsets) for row in regs.sheet.rows) > 1000
+        offset, word, row = words["RXDCTL[0]"]
+        assert (offset, row.decode(word)) == (0x1028, "ENABLE")
+        offset, word, row = words["LINKS"]
+        assert (offset, word, row.decode(word)) == (0x42A4, 0x70000000, "SPEED=0x3 UP")
 
 
 # Closing

@@ -290,7 +290,7 @@ def test_with_an_empty_pool_packets_wait() -> None:
 @given(st.lists(st.integers(1, 64), min_size=1, max_size=20), st.integers(0, 40))
 @settings(deadline=None, max_examples=20)
 def test_forwarding_keeps_order_and_buffers(batches: list[int], spare: int) -> None:
-    with Nic(Loopback(), buffers=64 + 64 + 64 + spare) as nic:
+    with Nic(Loopback(), ring=128, buffers=128 + 64 + 64 + spare) as nic:
         frames = [numbered(i) for i in range(40)]
         assert nic.device.tx[0].send(frames) == 40
         for size in batches * 3:

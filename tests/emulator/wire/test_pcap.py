@@ -131,17 +131,26 @@ def test_frames_wait_until_there_are_descriptors(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cut", [1, 10, 59, 70])
 def test_a_damaged_file_is_read_up_to_the_damage_with_a_warning(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], cut: int
+    tmp_path: Path, cut: int
 ) -> None:
     path = tmp_path / "in.pcap"
     frames = [numbered(i) for i in range(10)]
     path.write_bytes(capture(frames)[:-cut])
     with Nic(Pcap(f"{path},")) as nic:
         assert receive_all(nic) == frames[:9]
-    warning = capsys.readouterr().err
-    assert warning.startswith("ixy: warning: ")
-    assert warning.count("\n") == 1
+        warning = nic.device.warning
+    assert warning is not None
+    assert str(path) in warning
     assert "9 good packets" in warning
+    assert "\n" not in warning
+
+
+def test_a_file_that_is_whole_is_no_reason_to_warn(tmp_path: Path) -> None:
+    path = tmp_path / "in.pcap"
+    path.write_bytes(capture([numbered(1)]))
+    with Nic(Pcap(f"{path},")) as nic:
+        receive_all(nic)
+        assert nic.device.warning is None
 
 
 def test_pace_real_keeps_the_gaps(tmp_path: Path) -> None:

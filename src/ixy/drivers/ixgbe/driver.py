@@ -228,7 +228,8 @@ class IxgbeDevice(Device):
     def _read_mac(self) -> bytes:
         """What the device has loaded from its EEPROM into the first receive address register."""
         low, high = self.regs.RAL[0].read(), self.regs.RAH[0].field("HIGH")
-        return (high << 32 | low).to_bytes(6, "little")
+        mac: bytes = (high << 32 | low).to_bytes(6, "little")
+        return mac
 
     def set_mac(self, mac: bytes) -> None:
         """Makes `mac` (6 bytes) the device's address. Raises IxyError for a group address."""

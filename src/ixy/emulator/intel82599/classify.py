@@ -89,7 +89,7 @@ def rss_type(enabled):
 
 @inner
 def toeplitz(port, data, start, count, position):
-    """The share of some bytes in the hash, given the position of the first one in the hashed input."""
+    """The share of some bytes in the hash; `position` is that of the first one in the input."""
     table = array_at(port.toeplitz, HASH_BYTES * 256, np.uint32)
     rss = np.uint32(0)
     for i in range(count):

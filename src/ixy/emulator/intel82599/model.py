@@ -85,6 +85,7 @@ class Intel82599:
         self._high = dict.fromkeys(OCTETS, 0)  # high halves latched by reads of the low ones
         self._guard = threading.RLock()
         self.failure: IxyError | None = None  # what stopped the wire
+        self.awake = True  # whether somebody steps it: no link before that
         self.config = _config_space(sheet.MODELS[model])
         self._set(
             wire=address_of(wire.record),
@@ -174,7 +175,10 @@ class Intel82599:
                 self.wire.service()
             except IxyError as error:
                 self.failure = error
-        self._set(link=int(self.wire.link and self.failure is None))
+        self._set(link=int(self._has_link()))
+
+    def _has_link(self) -> bool:
+        return self.wire.link and self.failure is None and self.awake
 
     def fault(self) -> str | None:
         """The first DMA fault, in words."""
@@ -264,7 +268,7 @@ class Intel82599:
 
     def read_LINKS(self, _: int) -> int:
         """10 Gbit/s as soon as the wire has an other end."""
-        up = int(self.wire.link and self.failure is None)
+        up = int(self._has_link())
         self._set(link=up)
         return sheet.LINKS.SPEED.put(sheet.LINKS.UP.put(0, up), LINK_10G if up else 0)
 
