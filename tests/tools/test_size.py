@@ -9,7 +9,6 @@ CORE = [
     "device.py",
     "memory/pool.py",
     "drivers/ixgbe/driver.py",
-    "datasheets/registers.py",
     "datasheets/intel82599.py",
 ]
 

@@ -22,7 +22,7 @@ def _handle(number, _):  # type: ignore[no-untyped-def] # typing would take a th
         leave(128 + number)
 
 
-def leave(code):  # type: ignore[no-untyped-def]
+def leave(code: int) -> None:
     """Ends the process without the interpreter's clean-up: a thread may still be in the compiler."""
     sys.stdout.flush()
     sys.stderr.flush()
