@@ -145,7 +145,8 @@ static uint32_t nic_tx_batch(struct device *device, uint16_t number, struct pack
 
 /* A NIC with a full receive ring. `memory` has room for `count` packets. */
 EXPORTED struct device *nic_create(void *rx_ring, void *tx_ring, uint32_t *rx_tail,
-				   uint32_t *tx_tail, uint64_t entries, void *memory, uint64_t count)
+				   uint32_t *tx_tail, uint64_t entries, void *memory,
+				   uint64_t count)
 {
 	struct nic *nic = calloc(1, sizeof(struct nic));
 	struct packet **slots = calloc(2 * entries, sizeof(struct packet *));

@@ -41,11 +41,10 @@ def measure(
         raise IxyError("a benchmark needs the compiler: unset NUMBA_DISABLE_JIT")
     cells = list(itertools.product(ROWS, sizes))
     budget = int(seconds * 1e9 / rounds / len(cells))
-    raw: dict[str, dict[str, list[float]]] = {
-        row: {str(size): [] for size in sizes} for row in ROWS
-    }
+    raw: dict[str, dict[str, list[float]]] = {}
     for _, (row, size) in itertools.product(range(rounds), cells):
-        raw[row][str(size)].append(round(rate(row, size, budget), 2))
+        figure = round(rate(row, size, budget), 2)
+        raw.setdefault(row, {}).setdefault(str(size), []).append(figure)
     rows = {row: {size: median(rates) for size, rates in of.items()} for row, of in raw.items()}
     bounds = {row: {"goal": GOAL, "met": min(of.values()) >= GOAL} for row, of in rows.items()}
     return {
@@ -71,7 +70,8 @@ def rate(row: str, size: int, nanoseconds: int) -> float:
         if len(bufs):
             prepare(device.tx[0].record, bufs, size)
         queues = device.rx[0].record, device.tx[0].record
-        rates, received, sent = [], 0, 0
+        rates: list[float] = []
+        received = sent = 0
         end = time.monotonic_ns() + nanoseconds
         while time.monotonic_ns() < end or len(rates) < 2:
             counts = exercise(model.port, *queues, bufs, size, TURNS)

@@ -6,6 +6,7 @@ cores, which flips between regimes: it is measured before and after each run. Co
 of one regime.
 """
 
+import itertools
 import json
 import subprocess
 import sys
@@ -28,13 +29,13 @@ def measure(
     `round_trips` are the ns before and after each figure of `rounds`. Raises IxyError if the
     command fails.
     """
-    raw: dict[str, list[float]] = {str(batch): [] for batch in batches}
-    trips: dict[str, list[list[float | None]]] = {str(batch): [] for batch in batches}
-    for _ in range(rounds):
-        for batch in raw:
-            before = round_trip()
-            raw[batch].append(forward(batch, seconds / rounds / len(batches)))
-            trips[batch].append([before, round_trip()])
+    raw: dict[str, list[float]] = {}
+    trips: dict[str, list[tuple[float | None, float | None]]] = {}
+    for _, batch in itertools.product(range(rounds), map(str, batches)):
+        before = round_trip()
+        figure = forward(batch, seconds / rounds / len(batches))
+        raw.setdefault(batch, []).append(round(figure, 2))
+        trips.setdefault(batch, []).append((before, round_trip()))
     rows = {batch: round(median(figures), 2) for batch, figures in raw.items()}
     return {
         "unit": "Mpps",

@@ -3,6 +3,11 @@
 
 #include "yardstick.h"
 
+static inline struct packet *at(struct mempool *pool, uint32_t index)
+{
+	return (struct packet *)(pool->packets + (uint64_t)index * PACKET_SIZE);
+}
+
 struct mempool *mempool_create(void *memory, uint32_t count)
 {
 	struct mempool *pool = malloc(sizeof(struct mempool) + count * sizeof(uint32_t));
@@ -12,7 +17,7 @@ struct mempool *mempool_create(void *memory, uint32_t count)
 	pool->count = count;
 	pool->top = count;
 	for (uint32_t i = 0; i < count; i++) {
-		struct packet *packet = (struct packet *)(pool->packets + (uint64_t)i * PACKET_SIZE);
+		struct packet *packet = at(pool, i);
 		packet->address = (uintptr_t)packet->data;
 		packet->pool = pool;
 		packet->index = i;
@@ -27,7 +32,7 @@ struct packet *packet_alloc(struct mempool *pool)
 	if (pool->top == 0)
 		return NULL;
 	uint32_t index = pool->stack[--pool->top];
-	return (struct packet *)(pool->packets + (uint64_t)index * PACKET_SIZE);
+	return at(pool, index);
 }
 
 void packet_free(struct packet *packet)

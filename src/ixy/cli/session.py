@@ -69,7 +69,8 @@ class Session:
         self.exit_code = 0
 
     def __enter__(self) -> Self:
-        signals.abandon = self._report  # type: ignore[assignment] # until there is something to finish
+        # until there is something to finish
+        signals.abandon = self._report  # type: ignore[assignment]
         if signals.received:
             self._report()
             signals.leave(128 + signals.received)

@@ -23,7 +23,7 @@ def _handle(number, _):  # type: ignore[no-untyped-def] # typing would take a th
 
 
 def leave(code: int) -> None:
-    """Ends the process without the interpreter's clean-up: a thread may still be in the compiler."""
+    """Ends the process without the interpreter's clean-up: a thread may be in the compiler."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

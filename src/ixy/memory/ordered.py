@@ -63,9 +63,19 @@ def array_at(address: Any, count: Any, dtype: Any) -> Any:
 
 
 @in_machine_code(native.copy_bytes)
-def copy_bytes(target: Any, source: Any, size: Any) -> None:
-    """Copies `size` bytes between two addresses that do not overlap."""
+def _copy(target: Any, source: Any, size: Any) -> None:
     ctypes.memmove(int(target), int(source), int(size))
+
+
+@compiled
+def copy_bytes(target, source, size):
+    """Copies `size` bytes between two addresses that do not overlap."""
+    if 32 <= size <= 64:  # most packets: two vectors that may overlap cost less than a call
+        rest = np.uint64(size - 32)
+        _copy(target, source, 32)
+        _copy(target + rest, source + rest, 32)
+    else:
+        _copy(target, source, size)
 
 
 @compiled

@@ -13,7 +13,15 @@ from ixy.datasheets import intel82599 as sheet
 from ixy.emulator.intel82599.classify import classify
 from ixy.emulator.wire.base import WireRecord
 from ixy.emulator.wire.frames import LONGEST, SHORTEST, commit, drop, is_full, peek, reserve
-from ixy.memory.ordered import Word, array_at, copy_bytes, load_acquire, lock, store_release, unlock
+from ixy.memory.ordered import (
+    Word,
+    array_at,
+    copy_bytes,
+    load_acquire,
+    lock,
+    store_release,
+    unlock,
+)
 from ixy.system import back_off, now
 
 Mapping = np.dtype(
@@ -248,7 +256,7 @@ def deliver(port, queue, frame, length, info, rss, status):
     head = queue.head
     done = 0
     while done < length:
-        descriptor = ring[head]
+        descriptor = ring[np.uint64(head)]  # a signed index would be tested for its sign
         part = min(length - done, queue.buffer)
         target = translate(port, descriptor.buffer, part)
         if target == 0:
@@ -304,14 +312,14 @@ def send(port, wire, queue, tail):
     must wait.
     """
     ring = array_at(queue.ring, queue.size, sheet.TxDescriptor)
-    command = np.int64(ring[queue.head].command)
+    command = np.int64(ring[np.uint64(queue.head)].command)
     end = queue.head
     total = command & 0xFFFF
     while not command & sheet.TX_EOP and command & sheet.TX_DTYP == sheet.TX_DATA:
         end = end + 1 if end + 1 < queue.size else 0
         if end == tail:
             return queue.head  # the rest of the frame has not been handed over yet
-        command = np.int64(ring[end].command)
+        command = np.int64(ring[np.uint64(end)].command)
         total += command & 0xFFFF
     after = end + 1 if end + 1 < queue.size else 0
     if (
@@ -343,7 +351,7 @@ def gather(port, queue, ring, target, total):
     index = queue.head
     done = 0
     while done < total:
-        descriptor = ring[index]
+        descriptor = ring[np.uint64(index)]
         part = min(np.int64(descriptor.command) & 0xFFFF, total - done)
         source = translate(port, descriptor.buffer, part)
         if source == 0:
@@ -359,7 +367,7 @@ def write_back(queue, ring, after):
     """Marks the descriptors up to `after` as done, where the driver asked for it (7.2.3.5)."""
     index = queue.head
     while index != after:
-        descriptor = ring[index]
+        descriptor = ring[np.uint64(index)]
         if descriptor.command & sheet.TX_RS:
             store_release(descriptor, "status", sheet.TX_DD)
         index = index + 1 if index + 1 < queue.size else 0

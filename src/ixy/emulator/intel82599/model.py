@@ -147,6 +147,8 @@ class Intel82599:
             if count == MAX_MAPPINGS:
                 raise IxyError(f"more than {MAX_MAPPINGS} DMA mappings")
             self._mappings[count] = (iova, size, address)
+            known = self._mappings[: count + 1]
+            known[:] = np.sort(known, order="size")[::-1]  # that of the packets is found first
             self._set(mapped=count + 1)
 
     def dma_unmap(self, iova: int) -> None:

@@ -101,6 +101,13 @@ def drop(address, length):
 
 
 @compiled
+def drop_all(address):
+    """Takes out all frames."""
+    ring = array_at(address, 1, FrameRing)[0]
+    store_release(ring, "head", load_acquire(ring, "tail"))
+
+
+@compiled
 def is_full(address):
     """Whether a frame of some length might not fit."""
     ring = array_at(address, 1, FrameRing)[0]

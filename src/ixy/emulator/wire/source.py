@@ -9,7 +9,7 @@ import numpy as np
 
 from ixy.compiled import compiled
 from ixy.emulator.wire.base import Wire, WireRecord
-from ixy.emulator.wire.frames import commit, drop, peek, reserve, rewind
+from ixy.emulator.wire.frames import commit, drop, drop_all, peek, reserve, rewind
 from ixy.errors import IxyError
 from ixy.memory.ordered import address_of, array_at, copy_bytes
 from ixy.traffic.templates import FIRST_PORT, Numbered, big_endian, numbered_frame, set_number
@@ -82,12 +82,13 @@ def pump_source(address):
             if state.flow == state.flows:
                 state.flow = 0
                 state.number += np.uint64(1)
-    frame, length = peek(wire.tx)
-    while length:
-        if state.verify:
-            verify_frame(state, frame)
-        drop(wire.tx, length)
+    if state.verify:
         frame, length = peek(wire.tx)
+        while length:
+            verify_frame(state, frame)
+            drop(wire.tx, length)
+            frame, length = peek(wire.tx)
+    drop_all(wire.tx)
     rewind(wire.tx)
 
 
