@@ -1,23 +1,55 @@
 """`ixy bench`."""
 
-from typing import Annotated
+import json
+import sys
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 
 from ixy.cli.session import Json
+from ixy.cli.tables import print_table
 from ixy.errors import IxyError
 
 NAME = "bench"
-HELP = "Measure, on this machine, the figures of the README."
+HELP = "Measure, on this machine, the figures of the README: driver, emulator, forward, or all."
 EXAMPLE = "Example: ixy bench driver --json"
 BENCHES = ("driver", "emulator", "forward")
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(BENCHES)}.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"{', '.join(BENCHES)}, or all.")],
+    rounds: Annotated[int, typer.Option(help="Alternating rounds; medians are shown.", min=1)] = 5,
+    seconds: Annotated[
+        float | None, typer.Option("--time", help="About how long each one takes.", min=0.1)
+    ] = None,
     as_json: Json = False,
 ) -> int:
-    """Runs a benchmark, prints its table."""
-    if name not in BENCHES:
-        raise IxyError(f"no benchmark named {name}: give it one of {', '.join(BENCHES)}")
+    """Runs benchmarks, prints their tables, or one JSON object (of each, by name, for all)."""
+    if name not in (*BENCHES, "all"):
+        raise IxyError(f"no benchmark named {name}: give it one of {', '.join(BENCHES)}, all")
+    results = {}
+    for bench in BENCHES if name == "all" else (name,):
+        limit = {} if seconds is None else {"seconds": seconds}
+        print(f"measuring: {bench}", file=sys.stderr, flush=True)
+        results[bench] = import_module(f"ixy.bench.{bench}").measure(rounds=rounds, **limit)
+        if not as_json:
+            show(bench, results[bench])
+    if as_json:
+        print(json.dumps(results if name == "all" else results[name]))
     return 0
+
+
+def show(name: str, result: dict[str, Any]) -> None:
+    """A benchmark's table: a row per candidate, a column per parameter."""
+    machine = result["machine"]
+    title = f"{name}: {result['unit']}, medians ({machine['cpu']}, {machine['cores']} cores)"
+    columns = list(dict.fromkeys(key for row in result["rows"].values() for key in row))
+    rows = [
+        (candidate, *(f"{figures[key]:g}" if key in figures else "" for key in columns))
+        for candidate, figures in result["rows"].items()
+    ]
+    print_table(["", *columns], rows, title)
+    for parameter, bound in result.get("bounds", {}).items():
+        words = ", ".join(f"{key} {value}" for key, value in bound.items())
+        print(f"{name} {parameter}: {words}")

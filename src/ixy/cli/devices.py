@@ -3,6 +3,7 @@
 import json
 
 from ixy.cli.session import Json
+from ixy.cli.tables import print_table
 
 NAME = "devices"
 HELP = "List what can be opened here, who drives it, and what to do to use it."
@@ -24,13 +25,8 @@ def command(as_json: Json = False) -> int:
     if as_json:
         print(json.dumps({"devices": rows}))
         return 0
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("address", "model", "driver", "to use it", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    Console(width=None if _is_terminal() else 160).print(table)
+    columns = "address", "model", "driver", "to use it"
+    print_table(columns, [[str(value) for value in row.values()] for row in rows])
     return 0
 
 
@@ -42,9 +38,3 @@ EMULATED = (
     ("pcap:IN,OUT", "name capture files (either may be empty)"),
     ("tap:IF", "be root, or: sudo ip tuntap add IF mode tap user $USER"),
 )
-
-
-def _is_terminal() -> bool:
-    import sys
-
-    return sys.stdout.isatty()
