@@ -1,4 +1,4 @@
-"""What the tests of driver and emulator share: a wire whose far end is the test, and stepped 82599s.
+"""What the tests of driver and emulator share: a wire that ends in the test, and stepped 82599s.
 
 `Nic` is our driver on an emulated device that runs only when it is told to. `Bare` is the device
 without our driver: registers by literal offset, descriptors by literal bytes.
@@ -88,7 +88,7 @@ class Bench(Wire):
 
 
 class Nic:
-    """Our driver on a stepped emulated 82599. Leaving its `with` checks that all buffers are back."""
+    """Our driver on a stepped 82599. Leaving its `with` checks that all buffers are back."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ SLOT = 0x1000  # bytes from one buffer to the next
 
 
 class Bare:
-    """An emulated 82599 without our driver: rings of `size` descriptors on queue 0, set up by hand."""
+    """An 82599 without our driver: rings of `size` descriptors on queue 0, set up by hand."""
 
     def __init__(self, size: int = 8, wire: Wire | None = None, buffer_kib: int = 2) -> None:
         self.wire = wire or Bench()

@@ -3,13 +3,13 @@
 import os
 
 import pytest
-from rig import Bench
 
 from ixy import address
 from ixy.address import open_device, parse
 from ixy.emulator.wire import WIRES, plug_in
 from ixy.errors import IxyError
 from ixy.memory.pool import Mempool
+from rig import Bench
 
 pytestmark = pytest.mark.usefixtures("no_shared_pools")
 
@@ -189,8 +189,8 @@ def test_an_error_while_the_device_comes_up_unplugs_its_wire(
 
     monkeypatch.setattr(wires, "plug_in", plug)
     for text in ("emu:x?ring=100", "emu:x?model=none", "emu:x?queues=2&ring=4096&pool=5000"):
+        pools = [Mempool(100)] if "5000" in text else None
         with pytest.raises(IxyError):
-            pools = [Mempool(100)] if "5000" in text else None
             open_device(text, pools=pools)
         assert len(closed) == len(made)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rig import run_python
 
 import ixy
 from ixy import compiled as module
 from ixy.compiled import JIT, call, compiled, entry_point
+from rig import run_python
 
 
 @compiled
@@ -48,8 +48,6 @@ def test_numba_is_asked_for_a_cache_and_its_setting_is_left_alone() -> None:
     before = numba.config.CACHE_DIR
     compiled(_store_seven)
     assert before == numba.config.CACHE_DIR
-
-
 
 
 PROGRAM = """

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rig import run_python
 
 from ixy import system
 from ixy.compiled import compiled
@@ -30,6 +29,7 @@ from ixy.system import (
     wall_clock,
     write_file,
 )
+from rig import run_python
 
 
 @compiled

@@ -50,7 +50,9 @@ def test_offsets_are_aligned_and_inside_the_bar(row) -> None:
 def test_no_two_registers_share_an_offset() -> None:
     offsets = [(offset, row.name) for row in ROWS for offset in (*row.offsets, *row.aliases)]
     seen: dict[int, str] = {}
-    clashes = [(hex(at), name, seen[at]) for at, name in offsets if seen.setdefault(at, name) != name]
+    clashes = [
+        (hex(at), name, seen[at]) for at, name in offsets if seen.setdefault(at, name) != name
+    ]
     assert clashes == []
     assert len({at for at, _ in offsets}) == len(offsets)
 
@@ -128,7 +130,8 @@ LITERAL_FIELDS = [
     ("DMATXCTL", "TE", 0x1), ("TXDCTL", "ENABLE", 0x2000000), ("TXDCTL", "WTHRESH", 0x7F0000),
     ("RAH", "AV", 0x80000000), ("MRQC", "MRQE", 0xF), ("MRQC", "UDP_IPV6", 0x800000),
     ("RTTDCS", "ARBDIS", 0x40), ("DCA_RXCTRL", "BIT12", 0x1000), ("RXPBSIZE", "SIZE", 0xFFC00),
-    ("MCSTCTRL", "MFE", 0x4), ("SWSM", "SMBI", 0x1), ("EERD", "DONE", 0x2), ("EERD", "DATA", 0xFFFF0000),
+    ("MCSTCTRL", "MFE", 0x4), ("SWSM", "SMBI", 0x1), ("EERD", "DONE", 0x2),
+    ("EERD", "DATA", 0xFFFF0000),
 ]  # fmt: skip
 
 
@@ -165,7 +168,12 @@ def test_a_transmit_descriptor_is_16_bytes_in_two_formats() -> None:
 def test_bits_of_descriptors() -> None:
     d = intel82599
     assert (d.RX_DD, d.RX_EOP, d.RX_VP, d.RX_PIF, d.RX_RXE) == (1, 2, 8, 0x80, 0x20000000)
-    assert (d.TX_EOP, d.TX_IFCS, d.TX_RS, d.TX_DEXT) == (0x1000000, 0x2000000, 0x8000000, 0x20000000)
+    assert (d.TX_EOP, d.TX_IFCS, d.TX_RS, d.TX_DEXT) == (
+        0x1000000,
+        0x2000000,
+        0x8000000,
+        0x20000000,
+    )
     assert (d.TX_DATA, d.TX_CONTEXT, d.TX_DTYP, d.TX_DD) == (0x300000, 0x200000, 0xF00000, 1)
     assert d.TX_PAYLEN_SHIFT == 14
 

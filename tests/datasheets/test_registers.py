@@ -1,10 +1,8 @@
 """The language of register tables: fields, rows, and a device's registers by name."""
 
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rig import run_python
 
 from ixy.datasheets.registers import (
     Bound,
@@ -16,6 +14,7 @@ from ixy.datasheets.registers import (
     bits,
 )
 from ixy.errors import IxyError
+from rig import run_python
 
 
 class CTRL(Fields):
@@ -67,7 +66,8 @@ def regs(file: File) -> Registers:
 
 
 @pytest.mark.parametrize(
-    ("field", "mask"), [(bit(0), 1), (bit(31), 1 << 31), (bits(4, 7), 0xF0), (bits(0, 31), 2**32 - 1)]
+    ("field", "mask"),
+    [(bit(0), 1), (bit(31), 1 << 31), (bits(4, 7), 0xF0), (bits(0, 31), 2**32 - 1)],
 )
 def test_masks(field, mask: int) -> None:
     assert field.mask == mask

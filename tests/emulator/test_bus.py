@@ -1,12 +1,12 @@
-"""The bus of the emulated devices: one thread for all, DMA mappings, and errors that come through."""
+"""The bus of the emulated devices: one thread for all, DMA mappings, errors that come through."""
 
 import os
 import subprocess
 import threading
 import time
+from itertools import pairwise
 
 import pytest
-from rig import MAC, OTHER, Bench, Nic, numbered, run_python
 
 from ixy.bus.function import PciFunction
 from ixy.drivers.ixgbe.driver import IxgbeDevice
@@ -16,6 +16,7 @@ from ixy.emulator.wire import plug_in
 from ixy.errors import IxyError
 from ixy.memory.dma import DmaMemory
 from ixy.memory.pool import Mempool
+from rig import MAC, OTHER, Bench, Nic, numbered, run_python
 
 
 def function(threaded: bool = False) -> EmulatedFunction:
@@ -65,7 +66,7 @@ def test_device_addresses_are_no_host_addresses_and_never_overlap() -> None:
         for place, memory in zip(places, memories, strict=True)
     )
     assert spans[0][0] == FIRST_IOVA
-    assert all(low[1] < high[0] for low, high in zip(spans, spans[1:], strict=False))
+    assert all(low[1] < high[0] for low, high in pairwise(spans))
     assert not {memory.address for memory in memories} & {start for start, _ in spans}
     for memory in memories:
         emulated.dma_unmap(memory)
@@ -80,7 +81,9 @@ def test_a_fault_names_device_size_and_address() -> None:
     bar = emulated.bar(0)
     for offset, value in ((0x1000, 0xDEAD0000), (0x1008, 128), (0x1028, 1 << 25)):
         bar.write32(offset, value)
-    with pytest.raises(IxyError, match=r"^emu:bench: DMA fault: .* 128 bytes at 0xdead0000") as error:
+    with pytest.raises(
+        IxyError, match=r"^emu:bench: DMA fault: .* 128 bytes at 0xdead0000"
+    ) as error:
         emulated.check()
     assert "\n" not in str(error.value)
     emulated.close()
@@ -207,6 +210,7 @@ def fail():
 device = IxgbeDevice(EmulatedFunction("emu:x", Intel82599(wire, MAC)), [Mempool(512)], 64)
 wire.service = fail
 import time
+from itertools import pairwise
 time.sleep(0.3)
 try:
     device.close()

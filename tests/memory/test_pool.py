@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rig import run_python, u32
 
 from ixy.compiled import compiled
 from ixy.errors import IxyError
@@ -22,6 +21,7 @@ from ixy.memory.pool import (
     packet_address,
     packets,
 )
+from rig import run_python, u32
 
 
 @compiled
@@ -33,7 +33,7 @@ def _see(pool, buf):
 
 @compiled
 def _hammer(pool, marks, rounds, batch, seed):
-    """Takes and frees batches; returns how often a buffer was handed out that another thread had."""
+    """Takes and frees batches; returns how often a buffer came that another thread had."""
     bufs = np.zeros(batch, np.uint32)
     clashes = 0
     for i in range(rounds):
@@ -373,19 +373,25 @@ from ixy.device import Batch
 
 
 def test_debug_a_packet_that_is_sent_after_it_was_freed() -> None:
-    lines = debug(OPEN + """
+    lines = debug(
+        OPEN
+        + """
 print(bufs[0])
 pool.give(bufs[:1])
 attempt(device.tx[0].send, Batch(pool, bufs[:1]))
-""")
+"""
+    )
     assert lines[1].startswith(f"sent after it was freed: buffer {lines[0]}, ")
 
 
 def test_debug_a_packet_that_is_sent_twice() -> None:
-    lines = debug(OPEN + """
+    lines = debug(
+        OPEN
+        + """
 print(bufs[0])
 attempt(device.tx[0].send, Batch(pool, np.repeat(bufs[:1], 2)))
-""")
+"""
+    )
     queue = "taken by tx queue 0 of emu:loopback?ring=64"
     assert lines[1] == f"sent twice: buffer {lines[0]}, {queue}"
 
@@ -418,12 +424,14 @@ attempt(pool.close)
 
 
 def test_debug_is_off_without_the_variable() -> None:
-    result = run_python(DEBUG_PRELUDE + """
+    result = run_python(
+        DEBUG_PRELUDE
+        + """
 bufs = pool.take(2)
 pool.give(bufs[:1])
 attempt(pool.give, bufs[:1])
 attempt(pool.close)
-""", IXY_DEBUG="0")
+""",
+        IXY_DEBUG="0",
+    )
     assert result.stdout.splitlines() == ["nothing noticed"] * 2, result.stderr
-
-

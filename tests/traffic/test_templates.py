@@ -30,7 +30,9 @@ def test_the_smallest_frame_by_its_bytes() -> None:
 
 
 def ones_complement_sum(data: bytes) -> int:
-    total = sum(int.from_bytes(data[i : i + 2].ljust(2, b"\0"), "big") for i in range(0, len(data), 2))
+    total = sum(
+        int.from_bytes(data[i : i + 2].ljust(2, b"\0"), "big") for i in range(0, len(data), 2)
+    )
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return total

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rig import BROADCAST, MAC, OTHER, Bench, Nic, ethernet, numbered, of_length, run_python, tagged
 
 from ixy.datasheets.intel82599 import INTEL82599, MODELS
 from ixy.datasheets.registers import DeviceTimeout
@@ -17,6 +16,7 @@ from ixy.emulator.intel82599.model import Intel82599
 from ixy.errors import IxyError
 from ixy.memory.dma import DmaMemory
 from ixy.memory.pool import Mempool
+from rig import BROADCAST, MAC, OTHER, Bench, Nic, ethernet, numbered, of_length, run_python, tagged
 
 Access = tuple[str, str, int]  # read or write, register, word
 
@@ -77,8 +77,12 @@ class Recorder(EmulatedFunction):
         raise AssertionError(f"no {kind} of {name} with {bits:#x}")
 
     def last(self, kind: str, name: str) -> int:
-        return len(self.log) - 1 - self.log[::-1].index(
-            next(entry for entry in reversed(self.log) if entry[:2] == (kind, name))
+        return (
+            len(self.log)
+            - 1
+            - self.log[::-1].index(
+                next(entry for entry in reversed(self.log) if entry[:2] == (kind, name))
+            )
         )
 
 
@@ -145,9 +149,7 @@ def test_a_queue_is_described_before_it_runs_and_moves_after(
         assert first("write", f"{name}[{queue}]") < enabled
     assert ("write", f"RDLEN[{queue}]", 128 * 16) in log
     assert first("write", f"SRRCTL[{queue}]", 0x02000002) < enabled
-    seen = next(
-        i for i in range(enabled, len(log)) if log[i][:2] == ("read", f"RXDCTL[{queue}]")
-    )
+    seen = next(i for i in range(enabled, len(log)) if log[i][:2] == ("read", f"RXDCTL[{queue}]"))
     assert log[seen][2] & EN
     assert first("write", f"RDT[{queue}]", 127) > seen
     assert log[first("write", f"DCA_RXCTRL[{queue}]")][2] & 0x1000 == 0
@@ -244,7 +246,9 @@ def test_64_queues_send_and_receive() -> None:
         assert nic.pass_in(ethernet()) == [ethernet()]
 
 
-@pytest.mark.parametrize(("vendor", "device"), [(0x8086, 0x100E), (0x15B3, 0x10FB), (0xFFFF, 0xFFFF)])
+@pytest.mark.parametrize(
+    ("vendor", "device"), [(0x8086, 0x100E), (0x15B3, 0x10FB), (0xFFFF, 0xFFFF)]
+)
 def test_other_devices_are_refused(vendor: int, device: int) -> None:
     model = Intel82599(Bench(), MAC)
     model.config[0:4] = struct.pack("<HH", vendor, device)
@@ -649,5 +653,3 @@ def test_a_fault_is_raised_by_statistics_and_close_still_works() -> None:
     nic.function.dma_map(nic.pools[0].memory)
     nic.device.close()
     assert nic.pools[0].available == 512
-
-

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from rig import Bench, Nic, numbered, of_length
 
 from ixy.compiled import compiled
 from ixy.datasheets.intel82599 import RxDescriptor, TxDescriptor
@@ -18,6 +17,7 @@ from ixy.drivers.ixgbe import rings
 from ixy.emulator.wire.loopback import Loopback
 from ixy.errors import IxyError
 from ixy.memory.pool import Mempool
+from rig import Bench, Nic, numbered, of_length
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""Packet types and RSS: Microsoft's published hashes, a naive reference, and what queue it gives."""
+"""Packet types and RSS: Microsoft's published hashes, a naive reference, and the queues."""
 
 import ctypes
 import ipaddress
@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rig import MAC, OTHER, Bare, Bench, Nic, ethernet, tagged
 
 from ixy.emulator.intel82599.classify import toeplitz_table
 from ixy.emulator.wire.frames import HEADER, SIZE
+from rig import MAC, OTHER, Bare, Bench, Nic, ethernet, tagged
 
 KEY = bytes.fromhex(
     "6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa"
@@ -45,7 +45,13 @@ def reference(key: bytes, data: bytes) -> int:
 
 
 def ip_packet(
-    source: bytes, to: bytes, protocol: int, transport: bytes, *, fragment: int = 0, options: int = 0
+    source: bytes,
+    to: bytes,
+    protocol: int,
+    transport: bytes,
+    *,
+    fragment: int = 0,
+    options: int = 0,
 ) -> bytes:
     """An Ethernet frame with IPv4 or IPv6, by the addresses' length."""
     if len(source) == 4:

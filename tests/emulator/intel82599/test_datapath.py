@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterator
 
 import pytest
+
 from rig import (
     BROADCAST,
     MAC,
@@ -473,7 +474,9 @@ def test_a_full_wire_makes_the_transmitter_wait(transmitter: Bare) -> None:
     number = 0
     while len(sent) < 3000:
         for slot in range(7):
-            transmitter.describe((number + slot) % 8, FRAME | 1514, data=numbered(number + slot, 1514))
+            transmitter.describe(
+                (number + slot) % 8, FRAME | 1514, data=numbered(number + slot, 1514)
+            )
         before = transmitter.read(0x6010)
         transmitter.write(0x6018, (number + 7) % 8)
         transmitter.step()

@@ -11,7 +11,7 @@ macs = st.binary(min_size=6, max_size=6)
 
 
 def total(words: list[int]) -> int:
-    """Words 0x00 to 0x3F, and each section that 0x03 to 0x0E point to: length and that many words."""
+    """Words 0x00 to 0x3F, and the sections that 0x03 to 0x0E point to: a length, so many words."""
     result = sum(words[:0x40])
     for pointer in words[0x03:0x0F]:
         if pointer in (0, 0xFFFF) or words[pointer] in (0, 0xFFFF):

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rig import MAC, OTHER, Bare, Bench, ethernet, numbered
 
 from ixy.datasheets.intel82599 import INTEL82599, MODELS
 from ixy.emulator.intel82599.model import MAX_MAPPINGS, Intel82599
 from ixy.errors import IxyError
+from rig import MAC, OTHER, Bare, Bench, ethernet, numbered
 
 CTRL, STATUS, EICR, EIMS, EIMC = 0x0, 0x8, 0x800, 0x880, 0x888
 EEC, EERD, SWSM, LINKS = 0x10010, 0x10014, 0x10140, 0x42A4
@@ -32,7 +32,8 @@ def bare() -> Iterator[Bare]:
 
 # The values that the datasheet gives after a reset, by offset
 AFTER_RESET = {
-    0x00000: 0, 0x00008: 0x00080000, 0x00018: 0, 0x01014: 0x402, 0x02100: 0x402, 0x02F00: 0x00100008,
+    0x00000: 0, 0x00008: 0x00080000, 0x00018: 0, 0x01014: 0x402, 0x02100: 0x402,
+    0x02F00: 0x00100008,
     0x03000: 0, 0x03C00: 0x80000, 0x03C1C: 0x80000, 0x0100C: 0xB200, 0x02200: 0xB200, 0x05080: 0,
     0x05400: 0x00000002, 0x05404: 0x80000100, 0x05408: 0, 0x0540C: 0, 0x08100: 0x10,
     0x04A80: 0x81000000, 0x0CC00: 0x28000, 0x04900: 0x00C00000, 0x04240: 0x00010403,
@@ -121,7 +122,9 @@ def test_after_a_reset_rss_does_what_its_registers_read(bare: Bare) -> None:
     table = [bare.read(0xEB00 + 4 * i) for i in range(32)]
     key = [bare.read(0xEB80 + 4 * i) for i in range(10)]
     assert (set(table), set(key)) in [({0}, {0}), ({0x05050505}, {0xDEADBEEF})]
-    frame = ethernet(bytes.fromhex("45000020000000004011000001020304050607080009000900000000"), 0x800)
+    frame = ethernet(
+        bytes.fromhex("45000020000000004011000001020304050607080009000900000000"), 0x800
+    )
     bare.wire.arrive(frame)
     bare.step()
     if set(table) == {0}:
@@ -234,7 +237,8 @@ def test_aliases_are_one_register(model: Intel82599, native: int, alias: int) ->
 STORAGE = [
     offset
     for row in INTEL82599.rows
-    if row.access == "RW" and row.name not in ("CTRL", "EERD", "SWSM", "EEC", "RDRXCTL", "RDBAL", "TDBAL")
+    if row.access == "RW"
+    and row.name not in ("CTRL", "EERD", "SWSM", "EEC", "RDRXCTL", "RDBAL", "TDBAL")
     for offset in row.offsets[:4]
 ]  # fmt: skip
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rig import of_length, put_frame, run_python, take_frame
 
 from ixy.emulator.wire.frames import (
     HEADER,
@@ -30,6 +29,7 @@ from ixy.emulator.wire.frames import (
 )
 from ixy.memory.dma import DmaMemory
 from ixy.memory.ordered import address_of
+from rig import of_length, put_frame, run_python, take_frame
 
 
 class Ring:
@@ -173,7 +173,9 @@ def test_rewind_only_when_empty(ring: Ring) -> None:
 words = st.one_of(
     st.integers(0, 2**64 - 1),
     st.integers(0, 4 * SIZE),
-    st.sampled_from([0, 1, SIZE - 1, SIZE - 2, SIZE - 3, SIZE - 4, SIZE, 2**63 - 4, 2**63, 2**64 - 1]),
+    st.sampled_from(
+        [0, 1, SIZE - 1, SIZE - 2, SIZE - 3, SIZE - 4, SIZE, 2**63 - 4, 2**63, 2**64 - 1]
+    ),
 )
 hostile_lengths = st.one_of(
     st.integers(0, 2**32 - 1),
@@ -231,7 +233,7 @@ def test_a_frame_of_no_bytes_does_not_block_the_ring(ring: Ring) -> None:
 
 
 def test_not_even_the_length_is_read_from_behind_the_ring() -> None:
-    """The ring ends at a page that is not there; its head says that a record begins 1 byte before."""
+    """The ring ends at a page that is not there; its head says that a record begins just before."""
     code = f"""
 import ctypes, mmap
 from ixy.emulator.wire.frames import RING_BYTES, SIZE, FrameRing, peek, reserve

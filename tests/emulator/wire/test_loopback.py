@@ -2,10 +2,10 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rig import Nic, numbered, of_length
 
 from ixy.emulator.wire import plug_in
 from ixy.emulator.wire.loopback import Loopback
+from rig import Nic, numbered, of_length
 
 
 def test_the_address_gives_a_loopback() -> None:

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rig import Nic, of_length, run_python
 
 from ixy.emulator.wire import plug_in
 from ixy.emulator.wire.tap import Tap
 from ixy.errors import IxyError
+from rig import Nic, of_length, run_python
 
 ETH_P_ALL = 3
 

@@ -1,0 +1,124 @@
+"""`Replayer`: which frames leave, how often and when."""
+
+from pathlib import Path
+
+import dpkt
+import pytest
+from command import REAL, many, on_the_wire, read_pcap, run_app, write_pcap
+from rig import numbered, of_length
+
+import ixy
+from ixy.apps.replay import Replayer
+from ixy.pcap import PcapError
+
+pytestmark = pytest.mark.usefixtures("no_shared_pools")
+
+
+def replayed(path: Path, file: Path, options: str = "", **settings) -> tuple[list[bytes], Replayer]:
+    """What leaves the port, and the app for its totals."""
+    with ixy.open(f"emu:pcap:,{path}/out.pcap{options}") as device:
+        app = Replayer(device, str(file), **settings)
+        app.seconds = run_app(app, device)
+        assert app.sent == device.statistics().tx_packets
+        assert app.sent + app.bad_size == app.frames
+    return read_pcap(path / "out.pcap"), app
+
+
+@pytest.mark.parametrize("options", ["", "?ring=64", "?ring=64&pool=192"])
+def test_frames_leave_byte_for_byte(tmp_path: Path, options: str) -> None:
+    frames = [numbered(i, 60 + i * 97 % 1455) for i in range(many(3000, 80))]
+    frames[5:5] = [of_length(14), of_length(59)]
+    out, app = replayed(tmp_path, write_pcap(tmp_path / "in.pcap", frames), options)
+    assert out == on_the_wire(frames)
+    assert app.warning is None
+
+
+def test_the_real_capture_leaves_byte_for_byte(tmp_path: Path) -> None:
+    with REAL.open("rb") as file:
+        frames = [bytes(frame) for _, frame in dpkt.pcap.UniversalReader(file)]
+    out, _ = replayed(tmp_path, REAL)
+    assert out == [frame.ljust(60, b"\0") for frame in frames]
+
+
+@pytest.mark.parametrize("loops", [1, 2, 5])
+def test_loops_repeat_the_file(tmp_path: Path, loops: int) -> None:
+    frames = [numbered(i, 100) for i in range(30)]
+    out, app = replayed(tmp_path, write_pcap(tmp_path / "in.pcap", frames), loops=loops)
+    assert out == frames * loops
+    assert app.frames == len(out)
+
+
+@pytest.mark.compiled
+def test_more_frames_than_are_looked_up_at_a_time(tmp_path: Path) -> None:
+    frames = [numbered(i) for i in range(150_000)]
+    out, _ = replayed(tmp_path, write_pcap(tmp_path / "in.pcap", frames))
+    assert out == frames
+
+
+@pytest.mark.parametrize(("factor", "least"), [(1.0, 0.4), (2.0, 0.2), (0.5, 0.8)])
+def test_recorded_speed_takes_its_time(tmp_path: Path, factor: float, least: float) -> None:
+    file = write_pcap(tmp_path / "in.pcap", [numbered(i) for i in range(21)], gap=20_000_000)
+    out, app = replayed(tmp_path, file, speed=factor)
+    assert len(out) == 21
+    assert least - 0.03 <= app.seconds < least + 1
+
+
+def test_at_recorded_speed_each_loop_takes_as_long(tmp_path: Path) -> None:
+    file = write_pcap(tmp_path / "in.pcap", [numbered(i) for i in range(11)], gap=20_000_000)
+    _, app = replayed(tmp_path, file, speed=1.0, loops=2)
+    assert 0.37 <= app.seconds < 1.5
+
+
+def test_time_stamps_that_go_back_do_not_stop_it(tmp_path: Path) -> None:
+    frames = [numbered(i) for i in range(20)]
+    out, _ = replayed(tmp_path, write_pcap(tmp_path / "in.pcap", frames, gap=-10**9), speed=1.0)
+    assert out == frames
+
+
+def test_a_rate_is_kept(tmp_path: Path) -> None:
+    rate, count = many(10_000, 400), many(3000, 120)
+    file = write_pcap(tmp_path / "in.pcap", [numbered(i) for i in range(count)])
+    out, app = replayed(tmp_path, file, rate=rate)
+    assert len(out) == count
+    assert 0.24 < app.seconds < 2
+
+
+def test_frames_of_bad_sizes_are_counted(tmp_path: Path) -> None:
+    lengths = [13, 14, 10, 1519, 1518, 60, 3000, 20_000, 60, 0]
+    frames = [of_length(length) for length in lengths]
+    out, app = replayed(tmp_path, write_pcap(tmp_path / "in.pcap", frames))
+    assert app.bad_size == 6
+    assert app.sent == 4
+    good = [frame for frame in frames if 14 <= len(frame) <= 1518]
+    assert out == [frame.ljust(60, b"\0") for frame in good]
+
+
+def test_a_damaged_file_is_sent_up_to_the_damage(tmp_path: Path) -> None:
+    frames = [numbered(i) for i in range(20)]
+    file = write_pcap(tmp_path / "in.pcap", frames)
+    file.write_bytes(file.read_bytes()[:-10])
+    out, app = replayed(tmp_path, file)
+    assert out == frames[:19]
+    assert app.warning is not None
+    assert "19 good packets" in app.warning
+
+
+def test_what_is_no_capture_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.pcap").write_text("this is no capture, it is a text")
+    (tmp_path / "empty.pcap").write_bytes(b"")
+    with ixy.open("emu:loopback") as device:
+        for name in ("none.pcap", "text.pcap", "empty.pcap"):
+            with pytest.raises(PcapError, match=name):
+                Replayer(device, str(tmp_path / name))
+
+
+def test_told_to_stop_it_stops_between_frames(tmp_path: Path) -> None:
+    file = write_pcap(tmp_path / "in.pcap", [numbered(i) for i in range(3)], gap=10**11)
+    with ixy.open("emu:loopback") as device:
+        app = Replayer(device, str(file), speed=1.0)
+        app.start()
+        while not app.sent:
+            app.workers.check()
+        app.workers.finish(5)
+        app.workers.check()
+        assert app.sent == 1
