@@ -65,15 +65,18 @@ def run_app(app: Any, *devices: Any, timeout: float = 60) -> float:
     """Runs an app until it is done, as the command does; returns how many seconds it ran."""
     app.start()
     deadline = time.monotonic() + timeout
-    while not app.workers.running:  # it is being compiled
-        time.sleep(0.001)
-    begin = time.monotonic()
-    while not app.done:
-        app.workers.check()
-        assert time.monotonic() < deadline, "the app is not done"
-        time.sleep(0.001)
-    seconds = time.monotonic() - begin
-    app.workers.finish(30)
+    try:
+        while not app.workers.running:  # it is being compiled
+            time.sleep(0.001)
+        begin = time.monotonic()
+        while not app.done:
+            app.workers.check()
+            assert time.monotonic() < deadline, "the app is not done"
+            time.sleep(0.001)
+        seconds = time.monotonic() - begin
+        app.workers.finish(30)
+    finally:
+        app.workers.stop(30)  # compiled code must not run on memory that is released next
     app.workers.check()
     for device in devices:
         assert device.flush(10) == 0

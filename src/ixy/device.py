@@ -149,6 +149,7 @@ class Device(ABC):
     address: str
     regs: Any  # the registers by their names, where there are registers
     mac: bytes  # 6 bytes; set it with `set_mac`
+    before_close: list[Callable[[], object]]  # called first: whoever uses it must stop
     rx: list[RxQueue]
     tx: list[TxQueue]
 

@@ -116,7 +116,7 @@ class Capturer:
 
     def start(self) -> None:
         """Starts the workers and the writer."""
-        self.workers.start(self._loops)
+        self.workers.start(self._loops, self.device)
         self._writing.start()
 
     def _write(self) -> None:

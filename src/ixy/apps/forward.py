@@ -83,6 +83,7 @@ class Forwarder:
         batch: int = DEFAULT_BATCH,
         count: int | None = None,
     ) -> None:
+        self.devices = a, b
         self.sources = (a,) if one_way else (a, b)
         self.count = count
         self.workers = Workers(count)
@@ -96,7 +97,7 @@ class Forwarder:
 
     def start(self) -> None:
         """Starts the workers."""
-        self.workers.start(self._loops)
+        self.workers.start(self._loops, *self.devices)
 
     @property
     def taken(self) -> list[tuple[int, int]]:

@@ -74,7 +74,7 @@ class Generator:
     def __init__(
         self, device: Device, *, size: int = 60, rate: float | None = None, count: int | None = None
     ) -> None:
-        self.count = count
+        self.device, self.count = device, count
         self.workers = Workers(count)
         queues = range(len(device.tx))
         self._frames = [
@@ -99,7 +99,7 @@ class Generator:
 
     def start(self) -> None:
         """Starts the workers."""
-        self.workers.start(self._loops)
+        self.workers.start(self._loops, self.device)
 
     @property
     def sent(self) -> int:

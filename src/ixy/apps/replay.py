@@ -110,7 +110,7 @@ class Replayer:
         rate: float | None = None,
         loops: int = 1,
     ) -> None:
-        self.path, self.loops = path, loops
+        self.device, self.path, self.loops = device, path, loops
         self.warning: str | None = None
         self.frames = 0  # read from the file so far, all loops together
         self.workers = Workers()
@@ -126,7 +126,7 @@ class Replayer:
 
     def start(self) -> None:
         """Starts the worker."""
-        self.workers.start([self._replay])
+        self.workers.start([self._replay], self.device)
 
     def _replay(self) -> None:
         for loop in range(self.loops):

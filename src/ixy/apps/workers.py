@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ixy.compiled import compiled
+from ixy.device import Device
 from ixy.memory.ordered import fetch_add, load_acquire, records
 from ixy.system import be_punctual, pin
 
@@ -55,14 +56,17 @@ class Workers:
         self._threads: list[threading.Thread] = []
         self._failure: BaseException | None = None
 
-    def start(self, loops: Sequence[Callable[[], object]]) -> None:
-        """Starts a thread for each loop."""
+    def start(self, loops: Sequence[Callable[[], object]], *devices: Device) -> None:
+        """Starts a thread for each loop. A device that is closed stops them first."""
+        for device in devices:
+            device.before_close.append(self.stop)
         for index, loop in enumerate(loops):
-            thread = threading.Thread(target=self._work, args=(index, loop), daemon=True)
+            arguments = (index, loop, devices)  # alive as long as the thread
+            thread = threading.Thread(target=self._work, args=arguments, daemon=True)
             self._threads.append(thread)
             thread.start()
 
-    def _work(self, index: int, loop: Callable[[], object]) -> None:
+    def _work(self, index: int, loop: Callable[[], object], _: Sequence[Device]) -> None:
         try:
             pin(index)
             be_punctual()
@@ -97,11 +101,17 @@ class Workers:
         self.stop()
 
     def stop(self, timeout: float = 0.1) -> bool:
-        """Stops the loops; returns whether they ended in time (one that is being compiled does
-        not).
+        """Stops the loops; returns whether all have ended.
+
+        Those that have begun are waited for: their devices' memory must not go before them. One
+        that is still in the compiler, for seconds perhaps, ends before it touches anything.
         """
         self._tell(STOP)
-        return self._wait(timeout)
+        while not self._wait(timeout):
+            alive = sum(thread.is_alive() for thread in self._threads)
+            if alive <= len(self._threads) - int(self.control[0]["running"]):
+                return False
+        return True
 
     def _tell(self, word: int) -> None:
         self.control[0]["stop"] = word  # one aligned word: workers see the old or the new one

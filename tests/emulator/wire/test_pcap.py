@@ -235,11 +235,7 @@ def test_a_pace_that_is_unknown(tmp_path: Path) -> None:
 def test_a_disk_that_is_full_ends_in_an_error_that_names_it(tmp_path: Path) -> None:
     link = tmp_path / "out.pcap"
     link.symlink_to("/dev/full")
-    try:
-        nic = Nic(Pcap(f",{link}"), ring=1024, buffers=2300)
-    except IxyError as error:
-        assert "out.pcap" in str(error)
-        return
+    nic = Nic(Pcap(f",{link}"), ring=1024, buffers=2300)
     nic.device.tx[0].send([numbered(i, 1514) for i in range(900)])
     nic.step(40)
     with pytest.raises(IxyError, match=r"out\.pcap"):

@@ -52,7 +52,7 @@ class IxgbeDevice(Device):
 
     def __init__(self, function: PciFunction, pools: Sequence[Mempool], ring: int) -> None:
         self.function, self.address, self.pools, self.ring = function, function.address, pools, ring
-        self.rx, self.tx = [], []
+        self.rx, self.tx, self.before_close = [], [], []
         self._totals = dict.fromkeys((*COUNTERS, *OCTETS, *DROPS.values()), 0)
         self._counting = threading.Lock()
         self._mapped: list[DmaMemory] = []
@@ -301,6 +301,8 @@ class IxgbeDevice(Device):
         """Sends what is queued, stops the device and takes the memory back from it."""
         if not self._closed:
             self._closed = True
+            for stop in self.before_close:
+                stop()
             try:
                 self.flush(0.1)
                 self._quiesce()
