@@ -30,7 +30,8 @@ lint: .venv/.test  ## check style, types, import floors and sizes
 	$(BIN)/python tools/check_size.py
 
 clean:  ## remove everything that was made here
-	rm -rf .venv .demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf .venv .demo build dist src/*.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # Stamps: a file that says which dependencies the environment holds.

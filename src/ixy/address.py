@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ixy.emulator.bus import EmulatedFunction
 
 KINDS = ("emu:WIRE",)
+NUMBER = r"-?[0-9]{1,4000}"  # what int() takes
 PCI_ADDRESS = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.IGNORECASE)
 _ports = itertools.count(1)  # emulated ports so far: the last byte of their MAC addresses
 _shared: list[Mempool] = []  # pool i serves queue i of every device that was opened without pools
@@ -107,19 +108,24 @@ def _number(address: str, options: dict[str, str], name: str, default: int) -> i
     text = options.get(name)
     if text is None:
         return default
-    if not text.isdecimal() or int(text) == 0:
+    if not re.fullmatch(NUMBER, text) or int(text) <= 0:
         raise IxyError(f"{address}: {name}={text}: give it a positive number")
     return int(text)
 
 
 def _value(text: str) -> str | int:
-    return int(text) if re.fullmatch(r"-?\d+", text) else text
+    return int(text) if re.fullmatch(NUMBER, text) else text
 
 
 def _mac(address: str, text: str) -> bytes:
     if not re.fullmatch(r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}", text):
         raise IxyError(f"{address}: write mac= as 02:00:00:00:00:01")
-    return bytes.fromhex(text.replace(":", ""))
+    mac = bytes.fromhex(text.replace(":", ""))
+    if mac[0] & 1:
+        raise IxyError(
+            f"{address}: {text} is no address of a single station: mac=02:00:00:00:00:01"
+        )
+    return mac
 
 
 def _unknown(address: str) -> str:

@@ -33,7 +33,8 @@ from ixy.errors import IxyError
 from ixy.memory.ordered import array_at
 from ixy.memory.pool import BUF_SIZE, Mempool, Pool
 
-SHORTEST = 14  # bytes: an Ethernet header; the device pads to 60
+SHORTEST = 14  # bytes: an Ethernet header
+LEAST_SENT = 17  # no device needs more than this to pad the rest, up to 60, by itself
 Record = np.ndarray[Any, Any]  # one element: what compiled functions take
 
 # The compiled functions of the drivers: queue's record type to its rx_batch or tx_batch
@@ -70,6 +71,11 @@ def pool_of(queue):
     return array_at(queue.pool, 1, Pool)[0]
 
 
+def _must_be_open(record: Record) -> None:
+    if not record[0]["ring"]:
+        raise IxyError("this queue's device is closed: open it again")
+
+
 # A Python call into compiled code takes an array of records, not a record: these cross that border.
 
 
@@ -92,6 +98,7 @@ class RxQueue:
 
     def receive(self, most: int = 32, timeout: float = 0.0) -> Batch:
         """The packets that are there, at most so many; waits up to `timeout` seconds for one."""
+        _must_be_open(self.record)
         bufs, deadline = np.zeros(most, np.uint32), time.monotonic() + timeout
         while not (received := _receive(self.record, bufs)) and time.monotonic() < deadline:
             time.sleep(0.0001)
@@ -112,6 +119,7 @@ class TxQueue:
         What a batch could not send stays in it. Raises IxyError for a batch of another pool or too
         long a frame.
         """
+        _must_be_open(self.record)
         if not isinstance(frames, Batch):
             with self._copied(list(frames)) as batch:
                 return self.send(batch)
@@ -128,7 +136,7 @@ class TxQueue:
                 raise IxyError(f"a frame of {len(frame)} bytes: give it {SHORTEST} to {BUF_SIZE}")
         batch = Batch(self.pool, self.pool.take(len(frames)))
         for buf, frame in zip(batch.bufs, frames, strict=False):
-            self.pool.fill(buf, frame)
+            self.pool.fill(buf, bytes(frame).ljust(LEAST_SENT, b"\0"))
         return batch
 
 

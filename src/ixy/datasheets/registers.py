@@ -163,6 +163,8 @@ class Bound:
         self._device, self.row, self._index = registers, row, index
 
     def __getitem__(self, index: int) -> "Bound":
+        if not 0 <= index < len(self.row.offsets):
+            raise IndexError(f"{self.row.name} has {len(self.row.offsets)} entries")
         return Bound(self._device, self.row, index)
 
     def __iter__(self) -> Iterator["Bound"]:

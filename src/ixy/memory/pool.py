@@ -32,25 +32,27 @@ DEFAULT_BUFS = 16384  # untouched buffers cost no memory
 
 # Addresses first. Those of packets, lengths (u4) and takers (u4: who has a buffer, 0 if it is free;
 # IXY_DEBUG=1) are where the buffer with the number 0 would be. The stack (u4) is the free buffers,
-# `top` of them: the last one freed is the first taken, while its lines are still in the cache.
+# `top` of at most `usable`: the last one freed is the first taken, its lines still in the cache.
 Pool = np.dtype(
     [("packets", "u8"), ("lengths", "u8"), ("takers", "u8"), ("stack", "u8")]
-    + [("top", "u4"), ("lock", "u4"), ("first", "u4"), ("count", "u4")]
+    + [("top", "u4"), ("lock", "u4"), ("first", "u4"), ("count", "u4"), ("usable", "u4")]
 )
 PacketBuffer = np.dtype([("headroom", "u1", HEADROOM), ("bytes", "u1", BUF_SIZE)])
 
 
 class BufferMisuse(IxyError):
-    """A double free, a foreign buffer, a send of a buffer that is free, a leak. Found with
-    IXY_DEBUG=1.
+    """A buffer that is freed twice, foreign, sent after it was freed, sent twice, or leaked. Found
+    with IXY_DEBUG=1. `holder` is what the pool's takers say of it.
     """
 
-    def __init__(self, what: str, buf: int, taker: int) -> None:
+    def __init__(self, what: str, buf: int, holder: int) -> None:
+        taker = int(holder) & ~FREED
         where = _TAKERS[taker] if taker < len(_TAKERS) else "a buffer of another pool"
         super().__init__(f"{what}: buffer {buf}, {where}")
 
 
-_TAKERS = ["free", "taken by compiled code"]  # an index is what the pool's takers hold
+FREED = 1 << 31  # on top of a taker's number: it has given the buffer back
+_TAKERS = ["never taken", "taken by compiled code"]  # by their numbers
 _TAKER_INDEX: dict[str, int] = {}
 _BLOCK = 2**20  # each pool's numbers are a block of so many
 _blocks = itertools.cycle(range(1, 2**32 // _BLOCK - 1))
@@ -129,30 +131,29 @@ def free_batch(pool, bufs):
     buffer.
     """
     lock(pool)
-    top = pool.top
     stack = free_stack(pool)
-    if top + len(bufs) > pool.count:
-        unlock(pool)
-        raise BufferMisuse("more buffers freed than the pool has", bufs[0], 0)
     for buf in bufs:
         if DEBUG:
             check(pool, buf, "freed twice")
-            takers(pool)[buf] = 0
-        stack[top] = buf
-        top += 1
-    pool.top = top
+            takers(pool)[buf] |= np.uint32(FREED)
+        if pool.top == pool.usable:
+            unlock(pool)
+            raise BufferMisuse("more buffers freed than were taken, the first", buf, FREED - 1)
+        stack[pool.top] = buf
+        pool.top += 1
     unlock(pool)
 
 
 @compiled
 def check(pool, buf, what):
     """Raises BufferMisuse, the pool's lock released, unless `buf` is the pool's own and taken."""
-    if buf < pool.first or buf >= pool.first + pool.count:
+    foreign = buf < pool.first or buf >= pool.first + pool.count
+    holder = np.uint32(FREED - 1) if foreign else takers(pool)[buf]
+    if foreign or holder == 0 or holder & np.uint32(FREED):
         unlock(pool)
-        raise BufferMisuse("foreign buffer", buf, 0xFFFFFFFF)
-    if takers(pool)[buf] == 0:
-        unlock(pool)
-        raise BufferMisuse(what, buf, 0)
+        if foreign:
+            raise BufferMisuse("foreign buffer", buf, holder)
+        raise BufferMisuse(what, buf, holder)
 
 
 @compiled
@@ -213,7 +214,8 @@ class Mempool:
         pool["lengths"] = address_of(self._lengths) - self.first * 4
         pool["takers"] = address_of(self._takers) - self.first * 4
         pool["stack"] = address_of(self._stack)
-        pool["first"], pool["count"], pool["top"] = self.first, count, self.count
+        pool["first"], pool["count"] = self.first, count
+        pool["top"] = pool["usable"] = self.count
 
     def join(self) -> None:
         """A device begins to use the pool."""
@@ -257,7 +259,9 @@ class Mempool:
         return self.memory.view(index * STRIDE + HEADROOM, int(self._lengths[index]))
 
     def fill(self, buf: int, frame: bytes | memoryview) -> None:
-        """Copies a frame of at most 2048 bytes into a buffer."""
+        """Copies a frame into a buffer. Raises IxyError if it is longer than that."""
+        if len(frame) > BUF_SIZE:
+            raise IxyError(f"a frame of {len(frame)} bytes: a buffer holds {BUF_SIZE}")
         index = int(buf) - self.first
         self._lengths[index] = len(frame)
         self.view(buf)[:] = frame
@@ -265,8 +269,7 @@ class Mempool:
     def close(self) -> None:
         """Releases the memory. IXY_DEBUG=1: raises BufferMisuse if a buffer was not given back."""
         self.memory.close()
-        missing = self.count - self.available
-        if DEBUG and missing:
-            first = int(np.flatnonzero(self._takers)[0])
-            what = f"{missing} leaked at close, the first"
-            raise BufferMisuse(what, self.first + first, int(self._takers[first]))
+        held = np.flatnonzero((self._takers != 0) & (self._takers < FREED))
+        if DEBUG and len(held):
+            what = f"{len(held)} leaked at close, the first"
+            raise BufferMisuse(what, self.first + held[0], self._takers[held[0]])

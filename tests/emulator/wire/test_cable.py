@@ -65,7 +65,7 @@ def test_a_third_end_is_refused(name: str) -> None:
     for _ in range(3):
         with pytest.raises(IxyError, match=r"both are taken: choose another name"):
             Cable(name)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
     put_frame(rings(a)[1], of_length(60))
     assert take_frame(rings(b)[0]) == of_length(60)
     a.close()

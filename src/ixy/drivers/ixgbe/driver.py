@@ -5,6 +5,7 @@ Read `IxgbeDevice._bring_up` first: it is the order of the datasheet, a method p
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,6 +57,7 @@ class IxgbeDevice(Device):
         self._totals = dict.fromkeys((*COUNTERS, *OCTETS, *DROPS.values()), 0)
         self._counting = threading.Lock()
         self._mapped: list[DmaMemory] = []
+        self._addresses: dict[Mempool, np.ndarray[Any, np.dtype[np.uint64]]] = {}
         self._rings: list[tuple[Record, np.ndarray[Any, Any], np.ndarray[Any, Any], Mempool]] = []
         self._closed = False
         for pool in pools:
@@ -81,14 +83,16 @@ class IxgbeDevice(Device):
         for queue in range(len(self.pools)):
             self.rx.append(self._start_rx(queue))
             self.tx.append(self._start_tx(queue))
+        self.set_promiscuous(True)  # before it receives: nothing that arrives first is filtered
         self.regs.RXCTRL.update(RXEN=1)  # last of all, 4.6.7
-        self.set_promiscuous(True)
 
     def _refuse_what_the_device_lacks(self) -> None:
         device = self.function.config_read(pci.DEVICE_ID, 2)
         vendor = self.function.config_read(pci.VENDOR_ID, 2)
-        needed = self.ring + 2 * rings.CLEAN_BATCH  # a full ring, and a batch on its way through
-        free = min((pool.available for pool in self.pools), default=0)
+        # full receive rings, and for each a batch on its way through
+        uses = Counter(self.pools)
+        needed = {pool: uses[pool] * (self.ring + 2 * rings.CLEAN_BATCH) for pool in uses}
+        scarce = [pool for pool in uses if pool.available < needed[pool]]
         sizes = sheet.RING_SIZES
         if vendor != sheet.VENDOR or device not in sheet.MODELS.values():
             trouble = f"{vendor:04x}:{device:04x} is no 82599, X540 or X550"
@@ -96,8 +100,9 @@ class IxgbeDevice(Device):
             trouble = f"{len(self.pools)} queues: give it 1 to {sheet.QUEUES}"
         elif self.ring not in sizes:
             trouble = f"a ring of {self.ring}: give it a power of two, {sizes[0]} to {sizes[-1]}"
-        elif free < needed:
-            trouble = f"the pool is too small: {free} free buffers of {needed}: give it pool=N"
+        elif scarce:
+            free, wanted = scarce[0].available, needed[scarce[0]]
+            trouble = f"the pool is too small: {free} free buffers of {wanted}: give it pool=N"
         else:
             return
         raise IxyError(f"{self.address}: {trouble}")
@@ -119,7 +124,8 @@ class IxgbeDevice(Device):
         size = 2 * len(self.pools) * self.ring * DESCRIPTOR
         self._memory = DmaMemory(size, huge=first.page != first.size)
         self._ring_pages = self._map(self._memory)
-        self._addresses = {id(pool): pool.addresses(self._map(pool.memory)) for pool in self.pools}
+        for pool in dict.fromkeys(self.pools):  # one pool may serve several queues
+            self._addresses[pool] = pool.addresses(self._map(pool.memory))
         command = self.function.config_read(pci.COMMAND, 2)
         self.function.config_write(pci.COMMAND, 2, command | pci.COMMAND_BUS_MASTER)
 
@@ -172,7 +178,7 @@ class IxgbeDevice(Device):
         who = taker(f"rx queue {queue} of {self.address}")
         slots = pool.take(self.ring, who)
         record, ring = self._make_ring(queue, who, slots, rings.RxQueue, sheet.RxDescriptor)
-        ring["buffer"] = self._addresses[id(pool)][slots - pool.first]
+        ring["buffer"] = self._addresses[pool][slots - pool.first]
         # DROP_EN stays 0: packets wait in the device's own buffer for a queue's descriptors, and
         # none is lost while that has room; the price is that they wait behind one another
         regs.SRRCTL[queue].write(BSIZEPACKET=2, BSIZEHEADER=4, DESCTYPE=1)
@@ -214,7 +220,7 @@ class IxgbeDevice(Device):
             "ring": address_of(ring),
             "doorbell": self.function.bar(0).doorbell(self.regs[side + "T"][queue].offset),
             "pool": address_of(pool.record),
-            "addresses": address_of(self._addresses[id(pool)]) - pool.first * 8,
+            "addresses": address_of(self._addresses[pool]) - pool.first * 8,
             "bufs": address_of(slots),
             "mask": self.ring - 1,
             "taker": who,
@@ -323,15 +329,17 @@ class IxgbeDevice(Device):
 
     def _release(self) -> None:
         """Bus mastering off, memory unmapped, buffers back to their pools."""
-        command = self.function.config_read(pci.COMMAND, 2)
-        self.function.config_write(pci.COMMAND, 2, command & ~pci.COMMAND_BUS_MASTER)
+        if self._mapped:
+            command = self.function.config_read(pci.COMMAND, 2)
+            self.function.config_write(pci.COMMAND, 2, command & ~pci.COMMAND_BUS_MASTER)
         for memory in self._mapped:
             self.function.dma_unmap(memory)
         for record, ring, slots, pool in self._rings:
             pool.give(slots[_in_flight(record)] if ring.dtype == sheet.TxDescriptor else slots)
+            record[0]["ring"] = 0  # the queue's sign that it is closed
         self._rings.clear()
-        if self._mapped:
-            self._memory.close()
+        for memory in self._mapped[:1]:  # the rings'; the others are the pools'
+            memory.close()
         self.function.close()
         for pool in self.pools:
             pool.leave()

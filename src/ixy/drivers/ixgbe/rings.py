@@ -62,7 +62,7 @@ def rx_batch(queue, bufs):
             index = skip_broken(queue, ring, slots, addresses, index)
             continue
         buf = slots[index]
-        length[buf] = done >> 32
+        length[buf] = (done >> 32) & 0xFFFF
         bufs[received] = buf
         received += 1
         # the packet is the caller's now: the device gets an empty buffer in its place

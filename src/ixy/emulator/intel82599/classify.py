@@ -33,7 +33,7 @@ def classify(port, frame, length):
     if kind == 0x0800 and data[ip] >> 4 == 4:
         transport = ip + 4 * (np.int64(data[ip]) & 15)
         whole = (np.int64(data[ip + 6]) << 8 | np.int64(data[ip + 7])) & 0x3FFF == 0  # no fragment
-        protocol = np.int64(data[ip + 9]) if whole else 0
+        protocol = np.int64(data[ip + 9]) if whole and transport + 4 <= length else 0
         info = (
             sheet.PTYPE_IPV4
             if transport == ip + 20
@@ -43,7 +43,7 @@ def classify(port, frame, length):
         enabled = choose(port.rss, protocol, BIT_TCP_IPV4, BIT_UDP_IPV4, BIT_IPV4)
     elif kind == 0x86DD and data[ip] >> 4 == 6:
         transport = ip + 40
-        protocol = np.int64(data[ip + 6])
+        protocol = np.int64(data[ip + 6]) if transport + 4 <= length else 0
         info = sheet.PTYPE_IPV6
         addresses, size = ip + 8, 32
         enabled = choose(port.rss, protocol, BIT_TCP_IPV6, BIT_UDP_IPV6, BIT_IPV6)
@@ -55,7 +55,7 @@ def classify(port, frame, length):
         info |= sheet.PTYPE_UDP
     elif protocol == SCTP:
         info |= sheet.PTYPE_SCTP
-    if enabled == 0 or transport + 4 > length:
+    if enabled == 0:
         return info, np.uint32(0), status
     rss = toeplitz(port, data, addresses, size, 0)
     if enabled & ~(BIT_IPV4 | BIT_IPV6):

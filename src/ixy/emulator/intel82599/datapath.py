@@ -12,7 +12,16 @@ from ixy.compiled import call, compiled, inner
 from ixy.datasheets import intel82599 as sheet
 from ixy.emulator.intel82599.classify import classify
 from ixy.emulator.wire.base import WireRecord
-from ixy.emulator.wire.frames import LONGEST, SHORTEST, commit, drop, is_full, peek, reserve
+from ixy.emulator.wire.frames import (
+    LONGEST,
+    SHORTEST,
+    commit,
+    drop,
+    drop_all,
+    is_full,
+    peek,
+    reserve,
+)
 from ixy.memory.ordered import (
     Word,
     array_at,
@@ -83,6 +92,7 @@ Port = np.dtype(
     ],
     align=True,
 )
+LEAST_SENT = 14  # bytes: what has no Ethernet header is no frame
 BURST = 64  # frames per round and direction: long enough to be fast, short enough for low latency
 
 
@@ -116,6 +126,8 @@ def step(port, burst):
     call(wire.pump, port.wire)
     if port.receiving and port.master:
         handled += receive(port, wire, burst)
+    elif not wire.patient:
+        drop_all(wire.rx)  # nobody listens
     unlock(port)
     return handled
 
@@ -155,8 +167,9 @@ def receive(port, wire, burst):
             handled += 1
             continue
         info, rss, status = classify(port, frame, length)
-        queue = port.rx[port.reta[rss & 127] if port.rss else 0]
-        if queue.ring and enough_descriptors(queue, length):
+        # what RSS does not hash goes to queue 0, whatever the table says (7.1.2.8)
+        queue = port.rx[port.reta[rss & 127] if info & 15 else 0]
+        if queue.ring and enough_descriptors(queue, length if port.strip else length + 4):
             deliver(port, queue, frame, length, info, rss, status)
         elif queue.ring == 0 or queue.drop:
             port.counts[QPRDC] += np.uint64(1)
@@ -234,10 +247,10 @@ def count(port, base, data, length):
 
 @inner
 def enough_descriptors(queue, length):
-    """Whether a receive queue has descriptors for a frame, its CRC included. A tail beyond the ring
+    """Whether a receive queue has descriptors for so many bytes. A tail beyond the ring
     offers none.
     """
-    needed = 1 if length + 4 <= queue.buffer else (length + 4 + queue.buffer - 1) // queue.buffer
+    needed = 1 if length <= queue.buffer else (length + queue.buffer - 1) // queue.buffer
     free = queue.tail - queue.head
     if (free if free >= 0 else free + queue.size) < needed:
         queue.tail = load_acquire(array_at(queue.tail_register, 1, Word)[0], "value")
@@ -313,6 +326,7 @@ def send(port, wire, queue, tail):
     """
     ring = array_at(queue.ring, queue.size, sheet.TxDescriptor)
     command = np.int64(ring[np.uint64(queue.head)].command)
+    has_crc = not command & sheet.TX_IFCS  # the driver has put the CRC there itself
     end = queue.head
     total = command & 0xFFFF
     while not command & sheet.TX_EOP and command & sheet.TX_DTYP == sheet.TX_DATA:
@@ -322,13 +336,10 @@ def send(port, wire, queue, tail):
         command = np.int64(ring[np.uint64(end)].command)
         total += command & 0xFFFF
     after = end + 1 if end + 1 < queue.size else 0
-    if (
-        command & (sheet.TX_DEXT | sheet.TX_DTYP) == sheet.TX_DEXT | sheet.TX_DATA
-        and 0 < total <= LONGEST
-    ):
-        if not command & sheet.TX_IFCS:
-            total -= 4  # the driver has put the CRC there itself
-        size = max(total, SHORTEST) if port.pad and command & sheet.TX_IFCS else total
+    total -= 4 if has_crc else 0
+    is_data = command & (sheet.TX_DEXT | sheet.TX_DTYP) == sheet.TX_DEXT | sheet.TX_DATA
+    if is_data and LEAST_SENT <= total <= LONGEST:
+        size = max(total, SHORTEST) if port.pad and not has_crc else total
         target = reserve(wire.tx, size)
         if target == 0:
             return queue.head

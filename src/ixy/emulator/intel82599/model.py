@@ -216,8 +216,12 @@ class Intel82599:
         for row in sheet.INTEL82599.rows:
             for index in range(len(row.offsets) if row.reset else 0):
                 self._store(row, index, row.reset)
-        self.port[0]["counts"][:] = 0
-        self._set(held=0, faults=0, stations=0, tx_active=0, rss=0, link=int(self.wire.link))
+        port = self.port[0]
+        for array in ("counts", "groups", "reta"):
+            port[array][:] = 0
+        self._toeplitz[:] = 0
+        self._high = dict.fromkeys(OCTETS, 0)
+        self._set(held=0, faults=0, rss=0, receiving=0, transmitting=0, link=self._has_link())
         for queue in range(sheet.QUEUES):
             self._configure_rx(queue)
             self._configure_tx(queue)
@@ -266,7 +270,8 @@ class Intel82599:
 
     def write_EIMC(self, value: int, _: int) -> None:
         """Clears bits of the mask."""
-        self._store_named("EIMS", 0, self._word("EIMS") & ~value)
+        place = sheet.INTEL82599.registers["EIMS"].offsets[0] // 4
+        self.registers[place] &= ~value & 0xFFFFFFFF
 
     def read_LINKS(self, _: int) -> int:
         """10 Gbit/s as soon as the wire has an other end."""
@@ -394,7 +399,8 @@ class Intel82599:
         length = self._word(f"{prefix}LEN", index) & 0xFFF80
         iova = self._word(f"{prefix}BAL", index) & ~127 | self._word(f"{prefix}BAH", index) << 32
         queue["size"] = length // 16
-        queue["ring"] = _translate(self.port, iova, length) if enabled and length else 0
+        mapped = enabled and length and _translate(self.port, np.uint64(iova), length)
+        queue["ring"] = mapped or 0
         for field, name in (("head_register", f"{prefix}H"), ("tail_register", f"{prefix}T")):
             queue[field] = self.registers_address + sheet.INTEL82599.registers[name].offsets[index]
 
@@ -413,7 +419,8 @@ class Intel82599:
 
     def _take_octets(self, name: str, *, low: bool) -> int:
         if not low:
-            return self._high[name]
+            high, self._high[name] = self._high[name], 0
+            return high
         counts = self.port[0]["counts"]
         count = min(int(counts[OCTETS[name]]), 2**36 - 1)
         counts[OCTETS[name]] = 0
@@ -447,7 +454,7 @@ def _step(port, burst):
 
 @compiled
 def _translate(port, iova, size):
-    return datapath.translate(port[0], iova, size)
+    return datapath.translate(port[0], np.uint64(iova), size)
 
 
 def _config_space(device: int) -> bytearray:

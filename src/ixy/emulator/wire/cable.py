@@ -26,10 +26,12 @@ class Cable(Wire):
             )
         super().__init__(patient=False)
         self._path = os.path.join("/dev/shm", f"ixy-cable-{os.getuid()}-{name}")
-        self._file = os.open(
-            self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
-        os.ftruncate(self._file, 2 * RING_BYTES)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            self._file = os.open(self._path, flags, 0o600)
+            os.ftruncate(self._file, 2 * RING_BYTES)
+        except OSError as error:
+            raise IxyError(f"cable {name}: {self._path}: {error.strerror}: remove it") from None
         self._end = next((end for end in (0, 1) if self._take(end)), None)
         if self._end is None:
             os.close(self._file)

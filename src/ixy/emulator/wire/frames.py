@@ -47,7 +47,7 @@ def data_at(address, position):
 def reserve(address, length):
     """Makes room for a frame; returns the address to write it to, 0 if there is no room."""
     ring = array_at(address, 1, FrameRing)[0]
-    tail = np.int64(ring.tail)
+    tail = np.int64(ring.tail) & ~3
     free = SIZE - (tail - np.int64(load_acquire(ring, "head")))
     needed = record_size(length)
     to_end = SIZE - (tail & (SIZE - 1))
@@ -66,7 +66,7 @@ def reserve(address, length):
 def commit(address, length):
     """Puts in the frame that was written to where `reserve` said."""
     ring = array_at(address, 1, FrameRing)[0]
-    tail = np.int64(ring.tail)
+    tail = np.int64(ring.tail) & ~3
     array_at(data_at(address, tail), 1, Length)[0].value = length
     store_release(ring, "tail", tail + record_size(length))
 
@@ -75,7 +75,7 @@ def commit(address, length):
 def peek(address):
     """The oldest frame's address and length; (0, 0) if there is none."""
     ring = array_at(address, 1, FrameRing)[0]
-    head = np.int64(ring.head)
+    head = np.int64(ring.head) & ~3
     tail = np.int64(load_acquire(ring, "tail"))
     if head == tail:
         return np.uint64(0), np.int64(0)
@@ -87,7 +87,8 @@ def peek(address):
             return np.uint64(0), np.int64(0)
         length = np.int64(array_at(data_at(address, head), 1, Length)[0].value)
     # the ring may be shared with another process: believe nothing that leads outside it
-    if length > LONGEST or (head & (SIZE - 1)) + record_size(length) > SIZE:
+    inside = 0 < length <= LONGEST and (head & (SIZE - 1)) + record_size(length) <= SIZE
+    if not inside:
         store_release(ring, "head", tail)
         return np.uint64(0), np.int64(0)
     return np.uint64(data_at(address, head) + np.uint64(4)), length

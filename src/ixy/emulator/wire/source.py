@@ -44,6 +44,8 @@ class Source(Wire):
     def __init__(self, size: int = 60, flows: int = 64, verify: int = 0) -> None:
         if not 1 <= flows <= MAX_FLOWS:
             raise IxyError(f"{flows} flows: give the source 1 to {MAX_FLOWS}")
+        if verify not in (0, 1):
+            raise IxyError(f"verify={verify}: give the source 0 or 1")
         self._frames = np.frombuffer(
             b"".join(numbered_frame(size, flow) for flow in range(flows)), np.uint8
         )

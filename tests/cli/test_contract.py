@@ -1,0 +1,218 @@
+"""What users' scripts rely on: keys, exit codes, which stream says what, and how soon."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from command import (
+    IXY,
+    PORT_KEYS,
+    REAL,
+    is_one_line,
+    many,
+    on_the_wire,
+    read_pcap,
+    run_ixy,
+    totals,
+    write_pcap,
+)
+from rig import numbered, of_length
+
+SUBCOMMANDS = ("devices", "forward", "generate", "capture", "replay", "regs", "bench")
+COUNT = many(5000, 40)
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_help_has_an_example(name: str) -> None:
+    done = run_ixy(name, "--help")
+    assert done.returncode == 0
+    assert f"ixy {name}" in done.stdout.split("Example", 1)[1]
+    assert "--json" in done.stdout
+    assert done.stderr == ""
+
+
+def test_help_lists_the_subcommands_and_is_quick() -> None:
+    seconds = []
+    for _ in range(3):
+        begin = time.monotonic()
+        done = run_ixy("--help")
+        seconds.append(time.monotonic() - begin)
+    assert done.returncode == 0
+    assert all(f"\n  {name}" in done.stdout for name in SUBCOMMANDS)
+    assert min(seconds) < 1  # promised: 0.3 s, where nothing else runs
+
+
+def test_help_imports_neither_the_compiler_nor_numpy() -> None:
+    code = "import sys; sys.argv = ['ixy', '--help']\ntry:\n    from ixy.cli.run import run; run()\n"
+    code += "finally:\n    assert not {'numpy', 'numba', 'llvmlite'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_a_subcommand_the_help_is_shown_as_it_is() -> None:
+    done = run_ixy()
+    assert "\n  forward" in done.stdout + done.stderr
+
+
+def test_forward_s_object(tmp_path: Path) -> None:
+    frames = [of_length(60 + i % 1400) for i in range(COUNT)] + [of_length(1600)]
+    source, target = write_pcap(tmp_path / "in.pcap", frames), tmp_path / "out.pcap"
+    found = totals("forward", f"emu:pcap:{source},", f"emu:pcap:,{target}", "--one-way")
+    assert set(found) == {"seconds", "ports", "forwarded", "mpps"}
+    assert read_pcap(target) == on_the_wire(frames)
+    a, b = found["ports"]
+    assert set(a) == set(b) == PORT_KEYS
+    assert a["address"] == f"emu:pcap:{source},"
+    assert found["forwarded"] == a["rx_packets"] == b["tx_packets"] == COUNT
+    assert a["rx_packets"] + sum(a["dropped"].values()) == len(frames)
+    assert a["dropped"]["rx_oversize"] == 1
+    assert a["rx_bytes"] == b["tx_bytes"] == sum(map(len, on_the_wire(frames)))
+    assert found["seconds"] > 0
+    assert found["mpps"] == pytest.approx(COUNT / found["seconds"] / 1e6, rel=0.01, abs=1e-5)
+    assert all(isinstance(port[key], float) for port in (a, b) for key in ("rx_mpps", "tx_mpps"))
+
+
+def test_the_real_capture_is_forwarded(tmp_path: Path) -> None:
+    found = totals("forward", f"emu:pcap:{REAL},", f"emu:pcap:,{tmp_path}/o.pcap", "--one-way")
+    assert found["forwarded"] == len(read_pcap(tmp_path / "o.pcap")) == len(read_pcap(REAL))
+
+
+def test_forward_with_four_queues_and_a_count() -> None:
+    found = totals("forward", "emu:source", "emu:source", "--queues", 4, "--count", COUNT)
+    assert found["forwarded"] == COUNT == sum(port["tx_packets"] for port in found["ports"])
+
+
+def test_every_packet_that_arrived_is_sent_or_accounted_for() -> None:
+    found = totals("forward", "emu:source", "emu:source", "--time", 0.2)
+    a, b = found["ports"]
+    for here, there in ((a, b), (b, a)):
+        left = here["dropped"]["unsent"] + here["dropped"]["unread"]
+        assert here["rx_packets"] == there["tx_packets"] + left
+    assert a["rx_packets"] > 0
+
+
+def test_generate_s_object() -> None:
+    rate = many(50_000, 400)
+    found = totals("generate", "emu:loopback", "--count", COUNT, "--rate", rate, "--size", 100)
+    assert set(found) == {"seconds", "ports", "requested_pps", "achieved_pps"}
+    (port,) = found["ports"]
+    assert set(port) == PORT_KEYS
+    assert (port["tx_packets"], port["tx_bytes"]) == (COUNT, 100 * COUNT)
+    assert found["requested_pps"] == rate
+    assert found["achieved_pps"] <= rate * 1.1
+    assert totals("generate", "emu:source", "--count", 1)["requested_pps"] is None
+
+
+@pytest.mark.parametrize("name", ["x.pcap", "x.pcapng"])
+def test_capture_s_object(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    found = totals("capture", "emu:source", file, "--count", COUNT, "--queues", 2)
+    assert set(found) == {"seconds", "ports", "received", "written"}
+    (port,) = found["ports"]
+    assert set(port) == PORT_KEYS
+    assert found["written"] == COUNT
+    assert found["received"] == found["written"] + sum(port["dropped"].values())
+    assert file.stat().st_size > COUNT * 60
+
+
+def test_capture_s_totals_add_up_under_load(tmp_path: Path) -> None:
+    found = totals("capture", "emu:source", tmp_path / "x.pcap", "--time", 0.3)
+    assert found["received"] == found["written"] + sum(found["ports"][0]["dropped"].values())
+    assert len(read_pcap(tmp_path / "x.pcap")) == found["written"] > 0
+
+
+def test_replay_s_object(tmp_path: Path) -> None:
+    frames = [numbered(i) for i in range(COUNT)] + [of_length(10)]
+    file = write_pcap(tmp_path / "in.pcap", frames)
+    found = totals("replay", file, f"emu:pcap:,{tmp_path}/out.pcap", "--loop", 2)
+    assert set(found) == {"seconds", "ports", "frames", "sent"}
+    (port,) = found["ports"]
+    assert set(port) == PORT_KEYS
+    assert (found["frames"], found["sent"]) == (2 * len(frames), 2 * COUNT)
+    assert port["dropped"]["bad_size"] == 2
+    assert read_pcap(tmp_path / "out.pcap") == frames[:-1] * 2
+
+
+@pytest.mark.parametrize(("speed", "least"), [("1x", 0.3), ("2x", 0.15), ("30", 0.33)])
+def test_replay_s_speeds(tmp_path: Path, speed: str, least: float) -> None:
+    file = write_pcap(tmp_path / "in.pcap", [numbered(i) for i in range(11)], gap=30_000_000)
+    found = totals("replay", file, "emu:loopback", "--speed", speed)
+    assert found["sent"] == 11
+    assert least - 0.03 < found["seconds"] < least + 2
+
+
+def test_devices_object() -> None:
+    found = json.loads(run_ixy("devices", "--json").stdout)["devices"]
+    addresses = {row["address"] for row in found}
+    assert {"emu:loopback", "emu:source", "emu:tap:IF"} <= addresses
+    assert all(set(row) == {"address", "model", "driver", "todo"} for row in found)
+    shown = run_ixy("devices").stdout
+    assert all(address in shown for address in addresses)
+
+
+def test_regs_shows_every_register_decoded() -> None:
+    found = json.loads(run_ixy("regs", "emu:loopback?ring=128", "--json").stdout)
+    assert set(found) == {"address", "registers"}
+    rows = {row["name"]: row for row in found["registers"]}
+    assert all(set(row) == {"offset", "name", "value", "fields"} for row in rows.values())
+    assert rows["RDLEN[0]"]["value"] == 128 * 16
+    assert rows["LINKS"]["offset"] == 0x42A4
+    assert rows["RXCTRL"]["value"] & 1  # it receives
+    assert "RXEN" in str(rows["RXCTRL"]["fields"])
+    assert "0x042a4" in run_ixy("regs", "emu:loopback").stdout
+
+
+def test_without_json_the_totals_are_lines(tmp_path: Path) -> None:
+    done = run_ixy("generate", "emu:loopback", "--count", 20)
+    assert done.returncode == 0
+    assert "emu:loopback: received" in done.stdout
+    assert "sent 20" in done.stdout
+    assert "achieved_pps" in done.stdout
+
+
+def test_live_lines_go_to_stderr_one_per_port_and_second() -> None:
+    done = run_ixy("forward", "emu:source", "emu:loopback", "--time", 2.3, "--json")
+    assert done.returncode == 0
+    json.loads(done.stdout)  # and nothing else is there
+    lines = done.stderr.splitlines()
+    assert [line.split()[0] for line in lines] == ["emu:source", "emu:loopback"] * 2
+    for line in lines:
+        assert "Mpps" in line
+        assert "Mbit/s" in line
+        assert "on the wire" in line
+
+
+def test_a_run_of_a_given_time_takes_that_time() -> None:
+    found = totals("generate", "emu:source", "--time", 0.5, "--rate", 100)
+    assert 0.5 <= found["seconds"] < 1
+
+
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        for args in (["devices", "--json"], ["generate", "emu:loopback", "--count", "1", "--json"]):
+            done = subprocess.run(
+                [*IXY, *args], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+            assert done.returncode != 0
+            assert is_one_line(done.stderr), done.stderr
+
+
+def test_a_reader_that_has_gone_is_no_traceback() -> None:
+    args = [*IXY, "generate", "emu:loopback", "--count", "1", "--json"]
+    with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        run.stdout.close()
+        errors = run.stderr.read()
+    assert run.returncode != 0
+    assert "Traceback" not in errors
+
+
+def test_numbers_in_json_are_json() -> None:
+    """JSON knows no Infinity: refused, or null."""
+    done = run_ixy("generate", "emu:loopback", "--rate", "inf", "--time", 0.1, "--json")
+    if done.returncode == 0:
+        json.loads(done.stdout, parse_constant=pytest.fail)
+    else:
+        assert is_one_line(done.stderr)
