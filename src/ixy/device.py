@@ -34,7 +34,6 @@ from ixy.memory.ordered import array_at
 from ixy.memory.pool import BUF_SIZE, Mempool, Pool
 
 SHORTEST = 14  # bytes: an Ethernet header
-LEAST_SENT = 17  # no device needs more than this to pad the rest, up to 60, by itself
 Record = np.ndarray[Any, Any]  # one element: what compiled functions take
 
 # The compiled functions of the drivers: queue's record type to its rx_batch or tx_batch
@@ -136,7 +135,7 @@ class TxQueue:
                 raise IxyError(f"a frame of {len(frame)} bytes: give it {SHORTEST} to {BUF_SIZE}")
         batch = Batch(self.pool, self.pool.take(len(frames)))
         for buf, frame in zip(batch.bufs, frames, strict=False):
-            self.pool.fill(buf, bytes(frame).ljust(LEAST_SENT, b"\0"))
+            self.pool.fill(buf, bytes(frame).ljust(17, b"\0"))  # the device pads from there on
         return batch
 
 

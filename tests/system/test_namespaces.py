@@ -73,8 +73,9 @@ def joined() -> Iterator[subprocess.Popen[str]]:
     assert forwarder.returncode == 0, err
     ports = json.loads(out)["ports"]
     assert all(port["rx_packets"] > 10_000 for port in ports)
-    lost = [{k: n for k, n in p["dropped"].items() if n} for p in ports]
-    assert lost == [{}, {}]
+    for port in ports:  # what the kernel says to a TAP that is on its way to a namespace is lost
+        assert port["dropped"].pop("wire_lost") < 10
+        assert sum(port["dropped"].values()) == 0
     listed = shell("ip", "link", "show")
     assert not any(name in listed for name in names)
 

@@ -11,8 +11,6 @@ from ixy.memory.ordered import records
 from ixy.memory.pool import free_batch, packets
 from ixy.system import back_off
 
-DEFAULT_BATCH = 64
-
 # bufs[first:last] have been received and not yet sent; `seen` is the sum of a byte of each packet
 Way = np.dtype(
     [("first", "u4"), ("last", "u4"), ("received", "u8"), ("forwarded", "u8"), ("seen", "u8")]
@@ -80,7 +78,7 @@ class Forwarder:
         b: Device,
         *,
         one_way: bool = False,
-        batch: int = DEFAULT_BATCH,
+        batch: int = 64,
         count: int | None = None,
     ) -> None:
         self.devices = a, b

@@ -262,8 +262,7 @@ RX_RXE = 1 << 29  # a damaged packet, delivered only with FCTRL.SBP
 RX_VP, RX_PIF = 1 << 3, 1 << 7  # VLAN tag seen, not sent to one station
 TX_DD = 1 << 0
 TX_EOP, TX_IFCS, TX_RS, TX_DEXT = 1 << 24, 1 << 25, 1 << 27, 1 << 29
-TX_DATA, TX_CONTEXT, TX_DTYP = 3 << 20, 2 << 20, 15 << 20
-TX_PAYLEN_SHIFT = 14
+TX_DATA, TX_DTYP, TX_PAYLEN_SHIFT = 3 << 20, 15 << 20, 14
 
 # Packet types of a receive descriptor's info word, bits 15:4, here in place (7.1.6.2)
 PTYPE_IPV4, PTYPE_IPV4_OPTIONS, PTYPE_IPV6 = 1 << 4, 1 << 5, 1 << 6

@@ -25,8 +25,7 @@ from ixy.errors import IxyError
 from ixy.memory.dma import DmaMemory
 from ixy.memory.ordered import address_of, array_at, lock, records, unlock
 
-HEADROOM = 64
-BUF_SIZE = 2048
+HEADROOM, BUF_SIZE = 64, 2048
 STRIDE = HEADROOM + BUF_SIZE
 DEFAULT_BUFS = 16384  # untouched buffers cost no memory
 

@@ -5,7 +5,6 @@ Read `IxgbeDevice._bring_up` first: it is the order of the datasheet, a method p
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,9 +22,6 @@ from ixy.memory.ordered import address_of, records
 from ixy.memory.pool import Mempool, taker
 
 DEFAULT_RING = 512
-DESCRIPTOR = 16  # bytes
-CRC = 4  # bytes that GOTC includes and users do not
-FRAME_LIMIT = 1518  # with CRC; a VLAN tag may come on top
 # The key of Microsoft's RSS specification: hashes can be compared with published ones
 RSS_KEY = bytes.fromhex(
     "6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa"
@@ -89,10 +85,11 @@ class IxgbeDevice(Device):
     def _refuse_what_the_device_lacks(self) -> None:
         device = self.function.config_read(pci.DEVICE_ID, 2)
         vendor = self.function.config_read(pci.VENDOR_ID, 2)
-        # full receive rings, and for each a batch on its way through
-        uses = Counter(self.pools)
-        needed = {pool: uses[pool] * (self.ring + 2 * rings.CLEAN_BATCH) for pool in uses}
-        scarce = [pool for pool in uses if pool.available < needed[pool]]
+        # full receive rings, and for each a batch on its way through; a pool may serve several
+        needed = (self.ring + 2 * rings.CLEAN_BATCH) * max(
+            map(self.pools.count, self.pools), default=0
+        )
+        free = min((pool.available for pool in self.pools), default=0)
         sizes = sheet.RING_SIZES
         if vendor != sheet.VENDOR or device not in sheet.MODELS.values():
             trouble = f"{vendor:04x}:{device:04x} is no 82599, X540 or X550"
@@ -100,9 +97,8 @@ class IxgbeDevice(Device):
             trouble = f"{len(self.pools)} queues: give it 1 to {sheet.QUEUES}"
         elif self.ring not in sizes:
             trouble = f"a ring of {self.ring}: give it a power of two, {sizes[0]} to {sizes[-1]}"
-        elif scarce:
-            free, wanted = scarce[0].available, needed[scarce[0]]
-            trouble = f"the pool is too small: {free} free buffers of {wanted}: give it pool=N"
+        elif free < needed:
+            trouble = f"the pool is too small: {free} free buffers of {needed}: give it pool=N"
         else:
             return
         raise IxyError(f"{self.address}: {trouble}")
@@ -121,7 +117,7 @@ class IxgbeDevice(Device):
     def _map_memory(self) -> None:
         """Lets the device reach rings and packets, and only then use the bus at all."""
         first = self.pools[0].memory
-        size = 2 * len(self.pools) * self.ring * DESCRIPTOR
+        size = 2 * len(self.pools) * self.ring * sheet.RxDescriptor.itemsize
         self._memory = DmaMemory(size, huge=first.page != first.size)
         self._ring_pages = self._map(self._memory)
         for pool in dict.fromkeys(self.pools):  # one pool may serve several queues
@@ -143,7 +139,7 @@ class IxgbeDevice(Device):
             buffer.write(SIZE=0 if i else 512)  # all for traffic class 0, 4.6.11.3.4
         regs.HLREG0.update(RXCRCSTRP=1, JUMBOEN=0)
         regs.RDRXCTL.update(CRCSTRIP=1, RSCFRSTSIZE=0, RSCACKC=1, FCOE_WRFIX=1)
-        regs.MAXFRS.update(MFS=FRAME_LIMIT)
+        regs.MAXFRS.update(MFS=1518)  # with CRC; a VLAN tag may come on top
         regs.FCTRL.update(BAM=1)
         regs.CTRL_EXT.update(NS_DIS=1)
         self._init_rss()
@@ -156,9 +152,9 @@ class IxgbeDevice(Device):
         for i, register in enumerate(self.regs.RETA):
             entries = bytes((4 * i + j) % queues for j in range(4))
             register.write(int.from_bytes(entries, "little"))
-        on = {"IPV4": 1, "TCP_IPV4": 1, "UDP_IPV4": 1, "IPV6": 1, "TCP_IPV6": 1, "UDP_IPV6": 1}
         if queues > 1:
-            self.regs.MRQC.write(MRQE=1, **on)
+            ports = {"TCP_IPV4": 1, "UDP_IPV4": 1, "TCP_IPV6": 1, "UDP_IPV6": 1}
+            self.regs.MRQC.write(MRQE=1, IPV4=1, IPV6=1, **ports)
 
     def _init_tx(self) -> None:
         """Transmit set-up, section 4.6.8."""
@@ -209,7 +205,7 @@ class IxgbeDevice(Device):
     ) -> tuple[Record, np.ndarray[Any, Any]]:
         """A queue's record and descriptors, and its base and length registers; `slots` are its
         buffers."""
-        size, pool = self.ring * DESCRIPTOR, self.pools[queue]
+        size, pool = self.ring * descriptor.itemsize, self.pools[queue]
         side = "RD" if kind == rings.RxQueue else "TD"
         offset = self._memory.take(size)
         page, rest = divmod(offset, self._memory.page)
@@ -264,9 +260,9 @@ class IxgbeDevice(Device):
         dropped["rx_damaged"] = sum(int(queue.record[0]["damaged"]) for queue in self.rx)
         return Statistics(
             rx_packets=totals["QPRC"],
-            rx_bytes=totals["QBRC_"],  # without the CRC, which was stripped
+            rx_bytes=totals["QBRC_"],  # the CRC was stripped
             tx_packets=totals["GPTC"],
-            tx_bytes=totals["GOTC"] - CRC * totals["GPTC"],
+            tx_bytes=totals["GOTC"] - 4 * totals["GPTC"],  # without the CRC
             dropped=dropped | self.function.far_end(),
         )
 

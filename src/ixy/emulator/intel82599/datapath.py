@@ -126,8 +126,8 @@ def step(port, burst):
     call(wire.pump, port.wire)
     if port.receiving and port.master:
         handled += receive(port, wire, burst)
-    elif not wire.patient:
-        drop_all(wire.rx)  # nobody listens
+    elif not wire.patient and is_full(wire.rx):
+        drop_all(wire.rx)  # nobody listens: the other end must not wait for that
     unlock(port)
     return handled
 
