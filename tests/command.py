@@ -71,6 +71,8 @@ def run_app(app: Any, *devices: Any, timeout: float = 60) -> float:
         begin = time.monotonic()
         while not app.done:
             app.workers.check()
+            for device in _devices_of(app):
+                device.statistics()  # raises what its emulator has to say
             assert time.monotonic() < deadline, "the app is not done"
             time.sleep(0.001)
         seconds = time.monotonic() - begin
@@ -81,6 +83,10 @@ def run_app(app: Any, *devices: Any, timeout: float = 60) -> float:
     for device in devices:
         assert device.flush(10) == 0
     return seconds
+
+
+def _devices_of(app: Any) -> tuple[Any, ...]:
+    return app.devices if hasattr(app, "devices") else (app.device,)
 
 
 def write_pcap(

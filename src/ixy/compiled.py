@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+import numpy as np
 
 from ixy import native
 
@@ -83,6 +84,25 @@ def in_machine_code(native: Any) -> Callable[[F], F]:
 def call(address: Any, argument: Any) -> None:
     """Calls what `entry_point` gave the address of."""
     _interpreted[int(address) - 1](argument)
+
+
+class _Record(np.record):  # type: ignore[misc]
+    """A record whose fields are attributes, also those that NumPy uses the names of (`size`)."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name not in (super().__getattribute__("dtype").fields or ()):
+            return super().__getattribute__(name)
+        value = self[name]
+        return interpretable(value) if isinstance(value, np.ndarray) else value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+
+def interpretable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The same memory, its records as compiled code sees them: for plain Python."""
+    names = array.dtype.names
+    return array.view(np.dtype((_Record, array.dtype))) if names else array
 
 
 @cache

@@ -65,7 +65,7 @@ def pause() -> None:
 @in_machine_code(native.sched_yield)
 def give_way() -> None:
     """Lets another thread run on this core."""
-    os.sched_yield()
+    time.sleep(0)  # unlike os.sched_yield, it also lets go of the interpreter
 
 
 @in_machine_code(native.nanosleep)

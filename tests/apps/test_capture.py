@@ -6,13 +6,13 @@ from pathlib import Path
 import dpkt
 import pcapng
 import pytest
-from command import many, on_the_wire, read_pcap, run_app, write_pcap
-from rig import numbered, run_python
 
 import ixy
+from command import many, on_the_wire, read_pcap, run_app, write_pcap
 from ixy.apps.capture import Capturer
 from ixy.errors import IxyError
 from ixy.pcap import PcapError
+from rig import numbered, run_python
 
 pytestmark = pytest.mark.usefixtures("no_shared_pools")
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command import many, on_the_wire, read_pcap, run_app, write_pcap
-from rig import Nic, numbered, of_length, tagged
 
 import ixy
+from command import many, on_the_wire, read_pcap, run_app, write_pcap
 from ixy.apps.forward import Forwarder
 from ixy.memory.pool import Mempool
+from rig import Nic, numbered, of_length, tagged
 
 pytestmark = pytest.mark.usefixtures("no_shared_pools")
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import dpkt
 import pytest
-from command import many, read_pcap, run_app
 
 import ixy
+from command import many, read_pcap, run_app
 from ixy.apps.generate import Generator
 from ixy.errors import IxyError
 
@@ -90,7 +90,7 @@ def test_the_rate_is_kept_by_all_queues_together(queues: int) -> None:
         app = Generator(device, rate=rate, count=count)
         seconds = run_app(app, device)
         assert app.sent == count
-    assert 0.24 < seconds < 2
+    assert 0.24 < seconds < many(2, 20)
 
 
 @pytest.mark.compiled

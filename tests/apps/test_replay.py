@@ -4,12 +4,12 @@ from pathlib import Path
 
 import dpkt
 import pytest
-from command import REAL, many, on_the_wire, read_pcap, run_app, write_pcap
-from rig import numbered, of_length
 
 import ixy
+from command import REAL, many, on_the_wire, read_pcap, run_app, write_pcap
 from ixy.apps.replay import Replayer
 from ixy.pcap import PcapError
+from rig import numbered, of_length
 
 pytestmark = pytest.mark.usefixtures("no_shared_pools")
 
@@ -80,7 +80,7 @@ def test_a_rate_is_kept(tmp_path: Path) -> None:
     file = write_pcap(tmp_path / "in.pcap", [numbered(i) for i in range(count)])
     out, app = replayed(tmp_path, file, rate=rate)
     assert len(out) == count
-    assert 0.24 < app.seconds < 2
+    assert 0.24 < app.seconds < many(2, 20)
 
 
 def test_frames_of_bad_sizes_are_counted(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ import time
 
 import numpy as np
 import pytest
-from command import many
 
+from command import many
 from ixy.apps.workers import FINISH, RUN, STOP, Workers, begin, claim, refund, told
 from ixy.compiled import compiled
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from command import IXY, REAL, is_one_line, many, read_pcap, run_ixy, write_pcap
 from rig import numbered
 

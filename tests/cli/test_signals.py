@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM at fixed moments: a quick end, with the totals, and nothing left behind."""
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from command import REAL, is_one_line, start_ixy, totals, write_pcap
 from rig import numbered
 
@@ -182,10 +184,8 @@ def test_commands_without_packets_heed_signals_too(tmp_path: Path, args) -> None
     assert process.poll() is None, "nothing to stop: make it slower"
     begin = time.monotonic()
     process.terminate()
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(10)
-    except subprocess.TimeoutExpired:
-        pass
     took = time.monotonic() - begin
     process.kill()
     process.communicate()

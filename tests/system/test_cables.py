@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from command import REAL, many, read_pcap, start_ixy, totals, write_pcap
 from rig import numbered
 

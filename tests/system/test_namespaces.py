@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from command import start_ixy
 
 TOOLS = ("ip", "ping", "iperf3", "curl")

@@ -1,9 +1,9 @@
 """Millions of numbered packets through two emulated 82599s and a forwarder; the sinks verify."""
 
 import pytest
-from command import many, run_app, totals
 
 import ixy
+from command import many, run_app, totals
 from ixy.apps.forward import Forwarder
 
 pytestmark = pytest.mark.usefixtures("no_shared_pools")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ixy.apps.workers import RUN, Workers, begin, told
-from ixy.compiled import compiled
+from ixy.compiled import JIT, compiled, interpretable
 from ixy.device import Device, pool_of, rx_batch, tx_batch
 from ixy.memory.ordered import address_of, copy_bytes, records
 from ixy.memory.pool import alloc_batch, free_batch, lengths, packet_address
@@ -136,7 +136,7 @@ class Replayer:
                 self._state[0]["begin"] = 0
                 while len(table := reader.read(CHUNK)) and not self.stopped:
                     self.frames += len(table)
-                    self._send(table)
+                    self._send(table if JIT else interpretable(table))
                 self.warning = reader.warning
 
     @property

@@ -74,7 +74,8 @@ def union(size: int, **fields: tuple[int, str]) -> np.dtype[Any]:
         "formats": [k for _, k in fields.values()],
     }
     layout: Any = {"names": list(fields), **kinds, "itemsize": size}
-    return np.dtype(layout)
+    record: np.dtype[Any] = np.dtype(layout)
+    return record
 
 
 @dataclass(frozen=True)

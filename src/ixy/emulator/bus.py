@@ -192,6 +192,7 @@ class Runner:
         """The emulator itself has failed: every device says so, none is run any more."""
         with self._change:
             for model in self._wanted:
+                model.port[0]["lock"] = 0  # it may have failed while it held it
                 model.failure = IxyError(
                     f"the emulator failed: {type(failure).__name__}: {failure}"
                 )

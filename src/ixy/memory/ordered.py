@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ixy import native
-from ixy.compiled import JIT, compiled, in_machine_code
+from ixy.compiled import JIT, compiled, in_machine_code, interpretable
 from ixy.system import give_way
 
 Word = np.dtype([("value", "u4")])  # a register of a device: one aligned 32-bit word
@@ -59,7 +59,7 @@ def array_at(address: Any, count: Any, dtype: Any) -> Any:
     """
     dtype = np.dtype(dtype)
     raw = (ctypes.c_char * (int(count) * dtype.itemsize)).from_address(int(address))
-    return np.frombuffer(raw, dtype).view(np.recarray if dtype.names else np.ndarray)
+    return interpretable(np.frombuffer(raw, dtype))
 
 
 @in_machine_code(native.copy_bytes)
@@ -100,7 +100,7 @@ def records(count: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     knows `.field`.
     """
     plain = np.zeros(count, dtype)
-    return plain if JIT else plain.view(np.recarray)
+    return plain if JIT else interpretable(plain)
 
 
 def address_of(array: np.ndarray[Any, Any]) -> int:

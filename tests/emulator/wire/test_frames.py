@@ -183,6 +183,7 @@ hostile_lengths = st.one_of(
 )
 
 
+@pytest.mark.filterwarnings("ignore:overflow")  # positions near 2**63 wrap, as in machine code
 @given(words, words, hostile_lengths, hostile_lengths)
 @settings(deadline=None, max_examples=300)
 def test_peek_never_leads_outside(head: int, tail: int, length: int, second: int) -> None:
@@ -200,6 +201,7 @@ def test_peek_never_leads_outside(head: int, tail: int, length: int, second: int
     assert ring.intact()
 
 
+@pytest.mark.filterwarnings("ignore:overflow")  # positions near 2**63 wrap, as in machine code
 @given(words, words, st.integers(1, LONGEST))
 @settings(deadline=None, max_examples=300)
 def test_reserve_never_leads_outside(head: int, tail: int, length: int) -> None:

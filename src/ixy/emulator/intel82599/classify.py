@@ -93,7 +93,7 @@ def toeplitz(port, data, start, count, position):
     table = array_at(port.toeplitz, HASH_BYTES * 256, np.uint32)
     rss = np.uint32(0)
     for i in range(count):
-        rss ^= table[(position + i) * 256 + data[start + i]]
+        rss ^= table[(position + i) * 256 + np.int64(data[start + i])]
     return rss
 
 

@@ -8,7 +8,7 @@ queue.
 
 import numpy as np
 
-from ixy.compiled import call, compiled, inner
+from ixy.compiled import JIT, call, compiled, inner
 from ixy.datasheets import intel82599 as sheet
 from ixy.emulator.intel82599.classify import classify
 from ixy.emulator.wire.base import WireRecord
@@ -31,7 +31,7 @@ from ixy.memory.ordered import (
     store_release,
     unlock,
 )
-from ixy.system import back_off, now
+from ixy.system import back_off, nap, now
 
 Mapping = np.dtype(
     [("iova", "u8"), ("size", "u8"), ("address", "u8")]
@@ -105,6 +105,8 @@ def run(ports, until, burst):
         for address in ports:
             port = array_at(address, 1, Port)[0]
             handled += step(port, burst)
+            if not JIT:
+                nap(1)  # or nobody who waits for the port's lock would be interpreted in time
             if array_at(port.wire, 1, WireRecord)[0].service:
                 return
         idle = 0 if handled else idle + 1
