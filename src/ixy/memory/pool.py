@@ -32,10 +32,9 @@ DEFAULT_BUFS = 16384  # untouched buffers cost no memory
 # Addresses first. Those of packets, lengths (u4) and takers (u4: who has a buffer, 0 if it is free;
 # IXY_DEBUG=1) are where the buffer with the number 0 would be. The stack (u4) is the free buffers,
 # `top` of at most `usable`: the last one freed is the first taken, its lines still in the cache.
-Pool = np.dtype(
-    [("packets", "u8"), ("lengths", "u8"), ("takers", "u8"), ("stack", "u8")]
-    + [("top", "u4"), ("lock", "u4"), ("first", "u4"), ("count", "u4"), ("usable", "u4")]
-)
+_ADDRESSES = [("packets", "u8"), ("lengths", "u8"), ("takers", "u8"), ("stack", "u8")]
+_NUMBERS = [("top", "u4"), ("lock", "u4"), ("first", "u4"), ("count", "u4"), ("usable", "u4")]
+Pool = np.dtype(_ADDRESSES + _NUMBERS, align=True)
 PacketBuffer = np.dtype([("headroom", "u1", HEADROOM), ("bytes", "u1", BUF_SIZE)])
 
 

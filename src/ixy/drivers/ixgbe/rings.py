@@ -19,9 +19,9 @@ from ixy.memory.pool import free_batch, free_stack, hand_over, lengths, takers
 COMMON = [("ring", "u8"), ("doorbell", "u8"), ("pool", "u8"), ("addresses", "u8"), ("bufs", "u8")]
 COMMON += [("index", "u4"), ("mask", "u4"), ("taker", "u4")]
 # `broken`: the last descriptor held a part of a packet that is not delivered; `damaged` counts such
-RxQueue = np.dtype([*COMMON, ("broken", "u4"), ("damaged", "u8")])
+RxQueue = np.dtype([*COMMON, ("broken", "u4"), ("damaged", "u8")], align=True)
 # `clean`: the oldest slot whose buffer has not gone back to the pool
-TxQueue = np.dtype([*COMMON, ("clean", "u4")])
+TxQueue = np.dtype([*COMMON, ("clean", "u4")], align=True)
 
 CLEAN_BATCH = 32  # buffers are given back so many at a time: one look at a descriptor instead of 32
 COMMAND = sheet.TX_EOP | sheet.TX_IFCS | sheet.TX_RS | sheet.TX_DEXT | sheet.TX_DATA
