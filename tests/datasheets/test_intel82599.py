@@ -174,7 +174,7 @@ def test_bits_of_descriptors() -> None:
         0x8000000,
         0x20000000,
     )
-    assert (d.TX_DATA, d.TX_CONTEXT, d.TX_DTYP, d.TX_DD) == (0x300000, 0x200000, 0xF00000, 1)
+    assert (d.TX_DATA, d.TX_DTYP, d.TX_DD) == (0x300000, 0xF00000, 1)
     assert d.TX_PAYLEN_SHIFT == 14
 
 

@@ -16,7 +16,7 @@ from ixy.pcap import MAX_OVERHEAD, Writer, encode
 from ixy.system import back_off, wall_clock
 
 BATCH = 64
-BLOCK = 4 * 1024 * 1024  # bytes that are encoded before they are written
+BLOCK = 1024 * 1024  # bytes that are encoded before they are written
 BLOCKS = 4  # per worker: what the disk may lag behind before the device must wait
 
 # A block passes between the worker, which fills it, and the thread that writes it, which empties it
@@ -151,10 +151,11 @@ class Capturer:
             raise self._failure
 
     def close(self) -> None:
-        """Writes the rest. The workers have been told to stop."""
+        """Writes the rest. The workers have been told to stop. Raises what `check` raises."""
         if self._writing.ident is not None and not self.workers.busy:
             self._writing.join()
         self.writer.close()
+        self.check()
 
     @property
     def taken(self) -> int:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ixy.cli import signals
 from ixy.cli.session import Json
 from ixy.cli.tables import print_table
 from ixy.errors import IxyError
@@ -26,6 +27,7 @@ def command(
     as_json: Json = False,
 ) -> int:
     """Runs benchmarks, prints their tables, or one JSON object (of each, by name, for all)."""
+    signals.leave_at_once()
     if name not in (*BENCHES, "all"):
         raise IxyError(f"no benchmark named {name}: give it one of {', '.join(BENCHES)}, all")
     results = {}

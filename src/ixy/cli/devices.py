@@ -2,6 +2,7 @@
 
 import json
 
+from ixy.cli import signals
 from ixy.cli.session import Json
 from ixy.cli.tables import print_table
 
@@ -12,6 +13,7 @@ EXAMPLE = "Example: ixy devices"
 
 def command(as_json: Json = False) -> int:
     """Lists PCI network cards and emulated devices."""
+    signals.leave_at_once()
     from ixy.bus.sysfs import network_functions
 
     rows = [

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from ixy.cli.session import Count, Json, Queues, Seconds, Session
+from ixy.errors import IxyError
 
 NAME = "forward"
 HELP = "Forward packets between two devices, both ways."
@@ -28,6 +29,9 @@ def command(
         from ixy.apps.forward import Forwarder
 
         devices = session.open(queues)
+        counts = [len(device.rx) for device in devices]
+        if counts[0] != counts[1]:
+            raise IxyError(f"{a} has {counts[0]} queues, {b} {counts[1]}: give both as many")
         app = Forwarder(*devices, one_way=one_way, batch=batch, count=count)
         session.run(app, seconds)
         for drops, total, (taken, sent) in zip(

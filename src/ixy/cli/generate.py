@@ -14,7 +14,8 @@ EXAMPLE = "Example: ixy generate emu:loopback --rate 1e6 --count 5000000"
 def command(
     device: Annotated[str, typer.Argument(metavar="DEV", help="A device, such as emu:source.")],
     rate: Annotated[
-        float | None, typer.Option(help="Packets per second (default: as many as possible).", min=1)
+        float | None,
+        typer.Option(help="Packets per second (default: as many as possible).", min=1, max=1e12),
     ] = None,
     size: Annotated[
         int, typer.Option(help="Bytes per frame, without the CRC.", min=60, max=1514)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ixy.cli import signals
 from ixy.cli.session import Json
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def command(
     as_json: Json = False,
 ) -> int:
     """Opens the device, prints its registers, closes it."""
+    signals.leave_at_once()
     from ixy.address import open_device
 
     with open_device(device) as opened:

@@ -12,8 +12,9 @@ from ixy.errors import IxyError
 
 def run() -> int:
     """Runs the command line; returns the exit code."""
+    arguments = sys.argv[1:] or ["--help"]
     try:
-        code = app(standalone_mode=False)
+        code = app(arguments, standalone_mode=False)
     except TyperException as error:
         return fail(f"{error.format_message().rstrip('.')}: see ixy --help", error.exit_code)
     except IxyError as error:

@@ -23,9 +23,11 @@ NOTHING: dict[str, Any] = {  # a Statistics before there is any; the class would
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 Seconds = Annotated[
-    float | None, typer.Option("--time", help="Stop after so many seconds.", min=0.001)
+    float | None, typer.Option("--time", help="Stop after so many seconds.", min=0.001, max=1e9)
 ]
-Count = Annotated[int | None, typer.Option("--count", help="Stop after so many packets.", min=1)]
+Count = Annotated[
+    int | None, typer.Option("--count", help="Stop after so many packets.", min=1, max=10**18)
+]
 Queues = Annotated[int, typer.Option("--queues", help="Queue pairs per device.", min=1, max=64)]
 
 
@@ -70,7 +72,7 @@ class Session:
 
     def __enter__(self) -> Self:
         # until there is something to finish
-        signals.abandon = self._report  # type: ignore[assignment]
+        signals.abandon = self._report
         if signals.received:
             self._report()
             signals.leave(128 + signals.received)
