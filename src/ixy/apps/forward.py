@@ -83,8 +83,7 @@ class Forwarder:
     ) -> None:
         self.devices = a, b
         self.sources = (a,) if one_way else (a, b)
-        self.count = count
-        self.workers = Workers(count)
+        self.count, self.workers = count, Workers(count)
         self._ways = [records(len(self.sources), Way) for _ in a.rx]
         self._loops = []
         for i, ways in enumerate(self._ways):

@@ -8,7 +8,6 @@ from contextlib import suppress
 from ixy.errors import IxyError
 
 HUGE_PAGE = 2 * 1024 * 1024
-_MFD_HUGETLB = 4  # memfd_create(2)
 
 
 class DmaMemory:
@@ -27,7 +26,7 @@ class DmaMemory:
         unit = HUGE_PAGE if huge else mmap.PAGESIZE
         self.size = -(-size // unit) * unit
         self.page = HUGE_PAGE if huge else self.size
-        self.file = os.memfd_create("ixy", os.MFD_CLOEXEC | (_MFD_HUGETLB if huge else 0))
+        self.file = os.memfd_create("ixy", os.MFD_CLOEXEC | (os.MFD_HUGETLB if huge else 0))
         try:
             os.ftruncate(self.file, self.size)
             self._map = mmap.mmap(self.file, self.size)

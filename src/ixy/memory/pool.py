@@ -130,15 +130,18 @@ def free_batch(pool, bufs):
     """
     lock(pool)
     stack = free_stack(pool)
+    top = np.uint64(pool.top)
+    if not DEBUG and top + np.uint64(len(bufs)) > pool.usable:
+        unlock(pool)
+        raise BufferMisuse("more buffers freed than were taken, the first", bufs[0], FREED - 1)
     for buf in bufs:
         if DEBUG:
+            pool.top = top  # a bad buffer ends it here: those before it are back
             check(pool, buf, "freed twice")
             takers(pool)[buf] |= np.uint32(FREED)
-        if pool.top == pool.usable:
-            unlock(pool)
-            raise BufferMisuse("more buffers freed than were taken, the first", buf, FREED - 1)
-        stack[pool.top] = buf
-        pool.top += 1
+        stack[top] = buf
+        top += np.uint64(1)
+    pool.top = top
     unlock(pool)
 
 

@@ -26,7 +26,6 @@ DEFAULT_RING = 512
 RSS_KEY = bytes.fromhex(
     "6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa"
 )
-SPEEDS = {0: 0, 1: 100, 2: 1000, 3: 10000}  # LINKS.SPEED to Mbit/s
 # Packets are counted where they reached memory: GPRC would include what was dropped after it had
 # been counted (8.2.3.23.26, 8.2.3.23.74). Those ending in _ or C are two registers, behind it L, H.
 COUNTERS, OCTETS = ("QPRC", "GPTC"), ("QBRC_", "GOTC")
@@ -247,7 +246,8 @@ class IxgbeDevice(Device):
 
     def link_speed(self) -> int:
         """Mbit/s; 0 without a link."""
-        return SPEEDS[self.regs.LINKS.field("SPEED")] if self.regs.LINKS.field("UP") else 0
+        up, speed = self.regs.LINKS.field("UP"), self.regs.LINKS.field("SPEED")
+        return (0, 100, 1000, 10000)[speed] if up else 0
 
     def statistics(self) -> Statistics:
         """The totals since the device was opened; no clear-on-read count is ever lost."""

@@ -16,8 +16,8 @@ from ixy.memory.pool import free_batch, free_stack, hand_over, lengths, takers
 # Both queues begin alike: addresses of the descriptors, of the tail register (RDT, TDT), of the
 # pool, of where the device finds each buffer (u8, by buffer number) and of the buffer in each slot
 # (u4); the slot that is next, the number of slots - 1, and who we are to the pool (IXY_DEBUG=1).
-COMMON = [("ring", "u8"), ("doorbell", "u8"), ("pool", "u8"), ("addresses", "u8"), ("bufs", "u8")]
-COMMON += [("index", "u4"), ("mask", "u4"), ("taker", "u4")]
+COMMON = [(name, "u8") for name in ("ring", "doorbell", "pool", "addresses", "bufs")]
+COMMON += [(name, "u4") for name in ("index", "mask", "taker")]
 # `broken`: the last descriptor held a part of a packet that is not delivered; `damaged` counts such
 RxQueue = np.dtype([*COMMON, ("broken", "u4"), ("damaged", "u8")], align=True)
 # `clean`: the oldest slot whose buffer has not gone back to the pool
