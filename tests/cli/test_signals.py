@@ -18,7 +18,7 @@ pytestmark = pytest.mark.compiled
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 QUICK, COMPILING = 0.2, 1.0  # seconds from the signal to the end
 NAME = f"emu:cable:ixy-signals-{os.getpid()}"
-TRIES = 3  # the machine may be busy at one moment; at three, it is ours who is slow
+TRIES = 8
 
 DEVICES = {
     "saturated": ("emu:source", "emu:source"),

@@ -107,6 +107,7 @@ class Capturer:
             self._loops.append(loop)
         self._writing = threading.Thread(target=self._write, daemon=True)
         self._failure: Exception | None = None
+        self._shown = False  # whether `check` has raised it
 
     def __enter__(self) -> Self:
         return self
@@ -148,6 +149,7 @@ class Capturer:
         """Raises what the file's disk or a worker has raised."""
         self.workers.check()
         if self._failure is not None:
+            self._shown = True
             raise self._failure
 
     def close(self) -> None:
@@ -155,7 +157,8 @@ class Capturer:
         if self._writing.ident is not None and not self.workers.busy:
             self._writing.join()
         self.writer.close()
-        self.check()
+        if not self._shown:
+            self.check()
 
     @property
     def taken(self) -> int:
