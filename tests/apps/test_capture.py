@@ -138,15 +138,14 @@ import resource, time
 import ixy
 from ixy.apps.capture import Capturer
 with ixy.open("emu:source?size=1514") as device:
-    with Capturer(device, "{file}") as app:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-        app.start()
-        deadline = time.monotonic() + 60
-        while app.taken < {packets} and time.monotonic() < deadline:
-            time.sleep(0.01)
-        app.workers.stop(5)
     try:
-        app.check()
+        with Capturer(device, "{file}") as app:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+            app.start()
+            deadline = time.monotonic() + 60
+            while app.taken < {packets} and time.monotonic() < deadline:
+                time.sleep(0.01)
+            app.workers.stop(5)
     except ixy.IxyError as error:
         print(error)
 """
