@@ -18,7 +18,7 @@ pytestmark = pytest.mark.compiled
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 QUICK, COMPILING = 0.2, 1.0  # seconds from the signal to the end
 NAME = f"emu:cable:ixy-signals-{os.getpid()}"
-TRIES = 8
+TRIES = 3  # the machine may be busy at one moment; at three, it is ours who is slow
 
 DEVICES = {
     "saturated": ("emu:source", "emu:source"),
@@ -76,7 +76,7 @@ def quickest(start: Callable[[], tuple[float, object]], limit: float) -> None:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("delay", [0.05, 0.15, 0.4])
+@pytest.mark.parametrize("delay", [0, 0.05, 0.15, 0.4])
 def test_while_it_starts(number: signal.Signals, delay: float) -> None:
     """As soon as it has the signals in hand: during the imports, or while devices are opened."""
 
