@@ -23,12 +23,13 @@ def command(
     as_json: Json = False,
 ) -> int:
     """Opens the device and the file, captures until the end, prints totals that add up."""
-    finite = bool(seconds or count) or "pcap:" in device
+    bounded = bool(seconds or count)
     nothing = {"received": 0, "written": 0}
-    with Session([device], as_json=as_json, bounded=finite, results=nothing) as session:
+    with Session([device], as_json=as_json, bounded=bounded, results=nothing) as session:
         from ixy.apps.capture import Capturer
 
         (opened,) = session.open(queues)
+        session.bounded = bounded or opened.ended is not None
         with Capturer(opened, file, snaplen=snaplen, count=count) as app:
             session.run(app, seconds)
         total = session.statistics[0]

@@ -23,15 +23,16 @@ def command(
     as_json: Json = False,
 ) -> int:
     """Opens both devices, forwards until the end, prints the totals."""
-    finite = bool(seconds or count) or "pcap:" in a + b
+    bounded = bool(seconds or count)
     nothing = {"forwarded": 0, "mpps": 0.0}
-    with Session([a, b], as_json=as_json, bounded=finite, results=nothing) as session:
+    with Session([a, b], as_json=as_json, bounded=bounded, results=nothing) as session:
         from ixy.apps.forward import Forwarder
 
         devices = session.open(queues)
         counts = [len(device.rx) for device in devices]
         if counts[0] != counts[1]:
             raise IxyError(f"{a} has {counts[0]} queues, {b} {counts[1]}: give both as many")
+        session.bounded = bounded or any(device.ended is not None for device in devices)
         app = Forwarder(*devices, one_way=one_way, batch=batch, count=count)
         session.run(app, seconds)
         for drops, total, (taken, sent) in zip(
