@@ -226,3 +226,10 @@ def run_python(
 
 def u32(*values: int) -> np.ndarray:
     return np.array(values, np.uint32)
+
+
+def arrived(bare: Bare, frame: bytes, slot: int = 0) -> bool:
+    """Whether a frame that comes now ends in the next descriptor."""
+    bare.wire.arrive(frame)
+    bare.step()
+    return bare.received(slot)[8] & 1 == 1

@@ -2,7 +2,6 @@
 
 import struct
 import zlib
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,6 +14,7 @@ from rig import (
     TX_BUFFERS,
     TX_RING,
     Bare,
+    arrived,
     ethernet,
     numbered,
     of_length,
@@ -24,32 +24,6 @@ EOP, IFCS, RS, DEXT = 1 << 24, 1 << 25, 1 << 27, 1 << 29
 DATA, CONTEXT = 3 << 20, 2 << 20
 FRAME = EOP | IFCS | RS | DEXT | DATA
 LPBK_FREE_MULTICAST = bytes.fromhex("0300aabbccdd")
-
-
-@pytest.fixture
-def bare() -> Iterator[Bare]:
-    bare = Bare()
-    yield bare
-    bare.close()
-
-
-@pytest.fixture
-def receiver(bare: Bare) -> Bare:
-    bare.receiver()
-    return bare
-
-
-@pytest.fixture
-def transmitter(bare: Bare) -> Bare:
-    bare.transmitter()
-    return bare
-
-
-def arrived(bare: Bare, frame: bytes, slot: int = 0) -> bool:
-    """Whether a frame that comes now ends in the next descriptor."""
-    bare.wire.arrive(frame)
-    bare.step()
-    return bare.received(slot)[8] & 1 == 1
 
 
 # Receive descriptors

@@ -1,0 +1,80 @@
+"""A PCI function that writes down what a driver does to it, and lies where a test wants it to."""
+
+from collections.abc import Callable
+
+from ixy.datasheets.intel82599 import INTEL82599
+from ixy.emulator.bus import EmulatedBar, EmulatedFunction
+from ixy.emulator.intel82599.model import Intel82599
+from ixy.memory.dma import DmaMemory
+
+Access = tuple[str, str, int]  # read or write, register, word
+
+
+class Recorder(EmulatedFunction):
+    """Writes down each access, and answers reads with a lie where a test wants it."""
+
+    def __init__(self, address: str, model: Intel82599, *, threaded: bool = False) -> None:
+        super().__init__(address, model, threaded=threaded)
+        self.log: list[Access] = []
+        self.lies: dict[int, Callable[[int], int]] = {}
+        self.closed = 0
+
+    def bar(self, index: int) -> EmulatedBar:
+        bar = super().bar(index)
+        read, write = bar.read32, bar.write32
+
+        def read32(offset: int) -> int:
+            word = read(offset)
+            word = self.lies[offset](word) if offset in self.lies else word
+            self.log.append(("read", self.name(offset), word))
+            return word
+
+        def write32(offset: int, value: int) -> None:
+            self.log.append(("write", self.name(offset), value))
+            write(offset, value)
+
+        bar.read32, bar.write32 = read32, write32
+        return bar
+
+    @staticmethod
+    def name(offset: int) -> str:
+        row, index = INTEL82599.at(offset) or (None, 0)
+        assert row is not None, f"{offset:#x} is no register"
+        return f"{row.name}[{index}]" if len(row.offsets) > 1 else row.name
+
+    def config_write(self, offset: int, size: int, value: int) -> None:
+        self.log.append(("write", f"config {offset:#x}", value))
+        super().config_write(offset, size, value)
+
+    def dma_map(self, memory: DmaMemory):
+        self.log.append(("map", "", memory.size))
+        return super().dma_map(memory)
+
+    def dma_unmap(self, memory: DmaMemory) -> None:
+        self.log.append(("unmap", "", memory.size))
+        super().dma_unmap(memory)
+
+    def close(self) -> None:
+        self.closed += 1
+        super().close()
+
+    def first(self, kind: str, name: str, bits: int = 0) -> int:
+        """When a register was first accessed so, with these bits set."""
+        for when, (done, what, word) in enumerate(self.log):
+            if (done, what) == (kind, name) and word & bits == bits:
+                return when
+        raise AssertionError(f"no {kind} of {name} with {bits:#x}")
+
+    def last(self, kind: str, name: str) -> int:
+        return (
+            len(self.log)
+            - 1
+            - self.log[::-1].index(
+                next(entry for entry in reversed(self.log) if entry[:2] == (kind, name))
+            )
+        )
+
+
+def clear(bits: int) -> Callable[[int], int]:
+    """A lie: these bits read as 0."""
+    return lambda word: word & ~bits
