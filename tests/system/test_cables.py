@@ -25,14 +25,25 @@ def capture_while(path: Path, *args: object) -> tuple[dict, dict]:
     receiver = start_ixy("capture", CABLE, path, "--json")
     try:
         sent = totals(*args, timeout=60)
-        size = -1
-        while size != (size := path.stat().st_size):  # until nothing more is written
-            time.sleep(0.3)
+        wait_for(path, sent["ports"][0])
     finally:
         receiver.terminate()
         out, err = receiver.communicate(timeout=30)
     assert receiver.returncode == 0, err
     return sent, json.loads(out)
+
+
+def wait_for(path: Path, port: dict) -> None:
+    """Until the file holds all that was put on the wire, or has not grown for long: what the
+    receiver missed does not come.
+    """
+    arriving = 1 - port["dropped"].get("wire_lost", 0) / port["tx_packets"]
+    awaited = 24 + arriving * (16 * port["tx_packets"] + port["tx_bytes"])
+    size, grown = 0, time.monotonic()
+    while size < awaited and time.monotonic() < grown + 5:
+        if size != (size := path.stat().st_size):
+            grown = time.monotonic()
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("pace", ["slow", "fast"])

@@ -18,6 +18,7 @@ from ixy.system import back_off, wall_clock
 BATCH = 64
 BLOCK = 1024 * 1024  # bytes that are encoded before they are written
 BLOCKS = 4  # per worker: what the disk may lag behind before the device must wait
+PAUSE = 2000  # rounds without a packet, some milliseconds: then the file gets what there is
 
 # A block passes between the worker, which fills it, and the thread that writes it, which empties it
 Block = np.dtype([("full", "u4"), ("used", "i8"), ("frames", "i8"), ("data", "u8")], align=True)
@@ -52,9 +53,15 @@ def capture_batch(rx, bufs, blocks, state):
     free_batch(pool, bufs[:received])
     state.received += np.uint64(received)
     if BLOCK - used < BATCH * (BUF_SIZE + MAX_OVERHEAD):
-        store_release(block, "full", 1)
-        state.block = (state.block + 1) % BLOCKS
+        hand_over(blocks, state)
     return received
+
+
+@compiled
+def hand_over(blocks, state):
+    """Gives the block to the thread that writes, and goes on with the next one."""
+    store_release(blocks[state.block], "full", 1)
+    state.block = (state.block + 1) % BLOCKS
 
 
 @compiled
@@ -73,6 +80,8 @@ def capture_until_told(rx, bufs, blocks, state, control):
             break
         else:
             idle += 1
+            if idle == PAUSE and blocks[state[0].block].frames:
+                hand_over(blocks, state[0])
             back_off(idle)
         word = told(control[0])
     store_release(blocks[state[0].block], "full", 1)
