@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ixy.datasheets.intel82599 import INTEL82599
+from ixy.datasheets.intel82599_device import WHOLE
 from ixy.emulator.bus import EmulatedBar, EmulatedFunction
 from ixy.emulator.intel82599.model import Intel82599
 from ixy.memory.dma import DmaMemory
@@ -38,7 +38,7 @@ class Recorder(EmulatedFunction):
 
     @staticmethod
     def name(offset: int) -> str:
-        row, index = INTEL82599.at(offset) or (None, 0)
+        row, index = WHOLE.at(offset) or (None, 0)
         assert row is not None, f"{offset:#x} is no register"
         return f"{row.name}[{index}]" if len(row.offsets) > 1 else row.name
 

@@ -2,18 +2,20 @@
 
 import re
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ixy.datasheets import intel82599
+from ixy.datasheets import intel82599_device as sheet
 from ixy.datasheets.intel82599 import INTEL82599, MODELS, REGISTER_SPACE, RxDescriptor, TxDescriptor
 from ixy.datasheets.registers import ACCESSES, Field, Fields
+from ixy.drivers.ixgbe import driver
 
-ROWS = INTEL82599.rows
+ROWS = sheet.WHOLE.rows
 FIELDS = {
     name: kind
-    for name, kind in vars(intel82599).items()
+    for name, kind in vars(sheet).items()
     if isinstance(kind, type) and issubclass(kind, Fields) and kind is not Fields
 }
 
@@ -26,7 +28,15 @@ def test_names_are_unique() -> None:
     names = [row.name for row in ROWS]
     assert len(names) > 50
     assert sorted(names) == sorted(set(names))
-    assert set(INTEL82599.registers) == set(names)
+    assert set(sheet.WHOLE.registers) == set(names)
+
+
+@pytest.mark.parametrize("row", INTEL82599.rows, ids=row_id)
+def test_the_driver_uses_each_row_of_its_part(row) -> None:
+    source = Path(driver.__file__).read_text()
+    name = row.name.rstrip("LH")  # the halves of a counter
+    assert re.search(rf"\b{name}", source) or f'side + "{row.name[2:]}"' in source
+    assert sheet.WHOLE.registers[row.name].offsets == row.offsets
 
 
 @pytest.mark.parametrize("row", ROWS, ids=row_id)
@@ -75,7 +85,7 @@ def test_fields_are_inside_the_word_and_disjoint(row) -> None:
 def test_each_class_of_fields_belongs_to_a_register(name: str) -> None:
     declared = {key: value for key, value in vars(FIELDS[name]).items() if isinstance(value, Field)}
     assert declared
-    assert INTEL82599.registers[name].fields == declared
+    assert sheet.WHOLE.registers[name].fields == declared
 
 
 # From the datasheet (and public drivers): register, index, offset
@@ -101,8 +111,8 @@ LITERAL = [
 
 @pytest.mark.parametrize(("name", "index", "offset"), LITERAL)
 def test_literal_offsets(name: str, index: int, offset: int) -> None:
-    assert INTEL82599.registers[name].offsets[index] == offset
-    assert INTEL82599.at(offset) == (INTEL82599.registers[name], index)
+    assert sheet.WHOLE.registers[name].offsets[index] == offset
+    assert sheet.WHOLE.at(offset) == (sheet.WHOLE.registers[name], index)
 
 
 LITERAL_ALIASES = [
@@ -113,8 +123,8 @@ LITERAL_ALIASES = [
 
 @pytest.mark.parametrize(("name", "index", "offset"), LITERAL_ALIASES)
 def test_literal_aliases(name: str, index: int, offset: int) -> None:
-    assert INTEL82599.registers[name].aliases[index] == offset
-    assert INTEL82599.at(offset) == (INTEL82599.registers[name], index)
+    assert sheet.WHOLE.registers[name].aliases[index] == offset
+    assert sheet.WHOLE.at(offset) == (sheet.WHOLE.registers[name], index)
 
 
 LITERAL_FIELDS = [
@@ -137,7 +147,7 @@ LITERAL_FIELDS = [
 
 @pytest.mark.parametrize(("name", "field", "mask"), LITERAL_FIELDS)
 def test_literal_fields(name: str, field: str, mask: int) -> None:
-    assert INTEL82599.registers[name].fields[field].mask == mask
+    assert sheet.WHOLE.registers[name].fields[field].mask == mask
 
 
 def test_statistics_clear_when_they_are_read() -> None:
@@ -166,7 +176,7 @@ def test_a_transmit_descriptor_is_16_bytes_in_two_formats() -> None:
 
 
 def test_bits_of_descriptors() -> None:
-    d = intel82599
+    d = sheet
     assert (d.RX_DD, d.RX_EOP, d.RX_VP, d.RX_PIF, d.RX_RXE) == (1, 2, 8, 0x80, 0x20000000)
     assert (d.TX_EOP, d.TX_IFCS, d.TX_RS, d.TX_DEXT) == (
         0x1000000,

@@ -199,3 +199,17 @@ regs.CTRL.update(RST=0)
     result = run_python(code, IXY_TRACE="1")
     assert result.stderr.splitlines() == ["nic0 CTRL -> 0x04000001 RST", "nic0 CTRL <- 0x00000001"]
     assert run_python(code, IXY_TRACE="0").stderr == ""
+
+
+class MORE(Fields):
+    ON = bit(0)
+
+
+def test_a_sheet_with_further_rows_and_fields() -> None:
+    table = "MORE 0x100 RW - 4.1 More"
+    whole = SHEET.with_rows(table, {"DCTL": MORE, "MORE": MORE})
+    assert [row.name for row in whole.rows] == ["CTRL", "DCTL", "CAUSE", "MORE"]
+    assert whole.at(0x100) == (whole.registers["MORE"], 0)
+    assert SHEET.at(0x100) is None
+    assert whole.registers["DCTL"].fields == {"ENABLE": bit(25), "ON": bit(0)}
+    assert SHEET.registers["DCTL"].fields == {"ENABLE": bit(25)}

@@ -1,6 +1,6 @@
-"""The Intel 82599 10 GbE controller's datasheet (revision 3.3), as far as it is used here.
+"""The Intel 82599 10 GbE controller's datasheet (revision 3.3), as far as the driver uses it.
 
-X540 and X550 keep these registers at these places.
+X540 and X550 keep these registers at these places. `intel82599_device` has the rest.
 """
 
 from ixy.datasheets.registers import Datasheet, Fields, bit, bits, union
@@ -40,19 +40,7 @@ class CTRL_EXT(Fields):
 class EEC(Fields):
     """An EEPROM is present; its automatic read is done."""
 
-    PRES, ARD, SIZE = bit(8), bit(9), bits(11, 14)
-
-
-class EERD(Fields):
-    """Write START and the address of a word, wait for DONE."""
-
-    START, DONE, ADDR, DATA = bit(0), bit(1), bits(2, 15), bits(16, 31)
-
-
-class SWSM(Fields):
-    """Reading sets SMBI: who reads it as 0 has the semaphore."""
-
-    SMBI, SWESMBI = bit(0), bit(1)
+    PRES, ARD = bit(8), bit(9)
 
 
 class RDRXCTL(Fields):
@@ -146,12 +134,6 @@ class FCTRL(Fields):
     SBP, MPE, UPE, BAM = bit(1), bit(8), bit(9), bit(10)
 
 
-class MCSTCTRL(Fields):
-    """MO: which 12 bits of a group address index the table, if MFE is set."""
-
-    MO, MFE = bits(0, 1), bit(2)
-
-
 class RAH(Fields):
     """Bytes 4 and 5 of an address; address valid."""
 
@@ -177,13 +159,10 @@ INTEL82599 = Datasheet(
     STATUS      0x00008 RO 0x00080000 8.2.3.1.2 Device Status
     CTRL_EXT    0x00018 RW - 8.2.3.1.3 Extended Device Control
     EICR        0x00800 RC - 8.2.3.5.1 Extended Interrupt Cause
-    EICS        0x00808 WO - 8.2.3.5.2 Extended Interrupt Cause Set
-    EIMS        0x00880 W1S - 8.2.3.5.3 Extended Interrupt Mask Set
     EIMC        0x00888 WO - 8.2.3.5.4 Extended Interrupt Mask Clear
     RDBAL       0x01000+40*64,0x0D000+40*64 RW - 8.2.3.8.1 Receive Descriptor Base Address Low
     RDBAH       0x01004+40*64,0x0D004+40*64 RW - 8.2.3.8.2 Receive Descriptor Base Address High
     RDLEN       0x01008+40*64,0x0D008+40*64 RW - 8.2.3.8.3 Receive Descriptor Length
-    RDH         0x01010+40*64,0x0D010+40*64 RO - 8.2.3.8.4 Receive Descriptor Head
     RDT         0x01018+40*64,0x0D018+40*64 RW - 8.2.3.8.5 Receive Descriptor Tail
     RXDCTL      0x01028+40*64,0x0D028+40*64 RW - 8.2.3.8.6 Receive Descriptor Control
     SRRCTL      0x01014+40*64,0x0D014+40*64,~0x02100+4*16 RW 0x402 8.2.3.8.7 Split Receive Control
@@ -192,8 +171,6 @@ INTEL82599 = Datasheet(
     RXCTRL      0x03000 RW - 8.2.3.8.10 Receive Control
     DCA_RXCTRL  0x0100C+40*64,0x0D00C+40*64,~0x02200+4*16 RW 0xB200 8.2.3.11.1 Rx DCA Control
     FCTRL       0x05080 RW - 8.2.3.7.1 Filter Control
-    MCSTCTRL    0x05090 RW - 8.2.3.7.3 Multicast Control
-    MTA         0x05200+4*128 RW - 8.2.3.7.7 Multicast Table Array
     RAL         0x0A200+8*128,~0x05400+8*16 RW - 8.2.3.7.8 Receive Address Low
     RAH         0x0A204+8*128,~0x05404+8*16 RW - 8.2.3.7.9 Receive Address High
     MRQC        0x0EC80,~0x05818 RW - 8.2.3.7.12 Multiple Receive Queues Command
@@ -204,7 +181,6 @@ INTEL82599 = Datasheet(
     TDBAL       0x06000+40*128 RW - 8.2.3.9.5 Transmit Descriptor Base Address Low
     TDBAH       0x06004+40*128 RW - 8.2.3.9.6 Transmit Descriptor Base Address High
     TDLEN       0x06008+40*128 RW - 8.2.3.9.7 Transmit Descriptor Length
-    TDH         0x06010+40*128 RO - 8.2.3.9.8 Transmit Descriptor Head
     TDT         0x06018+40*128 RW - 8.2.3.9.9 Transmit Descriptor Tail
     TXDCTL      0x06028+40*128 RW - 8.2.3.9.10 Transmit Descriptor Control
     TXPBSIZE    0x0CC00+4*8 RW 0x00028000 8.2.3.9.13 Transmit Packet Buffer Size
@@ -217,31 +193,16 @@ INTEL82599 = Datasheet(
     LINKS       0x042A4 RO - 8.2.3.22.20 Link Status
     CRCERRS     0x04000 RC - 8.2.3.23.1 CRC Error Count
     RXMPC       0x03FA0+4*8 RC - 8.2.3.23.4 Receive Missed Packets Count
-    PRC         0x0405C+4*6 RC - 8.2.3.23.18 Packets Received by Size: 64, to 127, ...
-    BPRC        0x04078 RC - 8.2.3.23.24 Broadcast Packets Received Count
-    MPRC        0x0407C RC - 8.2.3.23.25 Multicast Packets Received Count
-    GPRC        0x04074 RC - 8.2.3.23.26 Good Packets Received Count
-    GORCL       0x04088 RC - 8.2.3.23.27 Good Octets Received Count Low
-    GORCH       0x0408C RC - 8.2.3.23.28 Good Octets Received Count High
     GPTC        0x04080 RC - 8.2.3.23.44 Good Packets Transmitted Count
     GOTCL       0x04090 RC - 8.2.3.23.45 Good Octets Transmitted Count Low
     GOTCH       0x04094 RC - 8.2.3.23.46 Good Octets Transmitted Count High
     RUC         0x040A4 RC - 8.2.3.23.50 Receive Undersize Count
     ROC         0x040AC RC - 8.2.3.23.52 Receive Oversize Count
-    TPR         0x040D0 RC - 8.2.3.23.59 Total Packets Received
-    TPT         0x040D4 RC - 8.2.3.23.60 Total Packets Transmitted
-    PTC         0x040D8+4*6 RC - 8.2.3.23.61 Packets Transmitted by Size: 64, to 127, ...
-    MPTC        0x040F0 RC - 8.2.3.23.67 Multicast Packets Transmitted Count
-    BPTC        0x040F4 RC - 8.2.3.23.68 Broadcast Packets Transmitted Count
     QPRC        0x01030+40*16 RC - 8.2.3.23.74 Queue Packets Received Count
     QPRDC       0x01430+40*16 RC - 8.2.3.23.75 Queue Packets Received Drop Count
     QBRC_L      0x01034+40*16 RC - 8.2.3.23.76 Queue Bytes Received Count Low
     QBRC_H      0x01038+40*16 RC - 8.2.3.23.77 Queue Bytes Received Count High
     EEC         0x10010 RW 0x00001010 8.2.3.2.1 EEPROM/Flash Control
-    EERD        0x10014 RW - 8.2.3.2.2 EEPROM Read
-    SWSM        0x10140 RW - 8.2.3.4.9 Software Semaphore
-    FWSM        0x10148 RO - 8.2.3.4.10 Firmware Semaphore
-    SW_FW_SYNC  0x10160 RW - 8.2.3.4.11 Software-Firmware Synchronization
     """,
     globals(),
 )
@@ -259,13 +220,6 @@ TxDescriptor = union(16, buffer=(0, "u8"), command=(8, "u4"), offload=(12, "u4")
 
 RX_DD, RX_EOP = 1 << 0, 1 << 1  # descriptor done, end of packet
 RX_RXE = 1 << 29  # a damaged packet, delivered only with FCTRL.SBP
-RX_VP, RX_PIF = 1 << 3, 1 << 7  # VLAN tag seen, not sent to one station
 TX_DD = 1 << 0
 TX_EOP, TX_IFCS, TX_RS, TX_DEXT = 1 << 24, 1 << 25, 1 << 27, 1 << 29
-TX_DATA, TX_DTYP, TX_PAYLEN_SHIFT = 3 << 20, 15 << 20, 14
-
-# Packet types of a receive descriptor's info word, bits 15:4, here in place (7.1.6.2)
-PTYPE_IPV4, PTYPE_IPV4_OPTIONS, PTYPE_IPV6 = 1 << 4, 1 << 5, 1 << 6
-PTYPE_TCP, PTYPE_UDP, PTYPE_SCTP = 1 << 8, 1 << 9, 1 << 10
-# RSS types of bits 3:0: what was hashed (7.1.6.2)
-RSS_TCP_IPV4, RSS_IPV4, RSS_TCP_IPV6, RSS_IPV6, RSS_UDP_IPV4, RSS_UDP_IPV6 = 1, 2, 3, 5, 7, 8
+TX_DATA, TX_PAYLEN_SHIFT = 3 << 20, 14

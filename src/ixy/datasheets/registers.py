@@ -17,7 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
@@ -112,6 +112,14 @@ class Datasheet:
         self.rows = [_row(words, fields) for words in lines]
         self.registers = {row.name: row for row in self.rows}
 
+    def with_rows(self, table: str, fields: Mapping[str, Any]) -> "Datasheet":
+        """A sheet with this one's rows and those of `table`; `fields` may add some to rows here."""
+        more = Datasheet(table, fields)
+        own = [replace(row, fields=row.fields | _declared(row.name, fields)) for row in self.rows]
+        more.rows = own + more.rows
+        more.registers = {row.name: row for row in more.rows}
+        return more
+
     @cached_property
     def _by_offset(self) -> dict[int, tuple[Register, int]]:
         return {
@@ -131,10 +139,14 @@ def _row(words: list[str], fields: Mapping[str, Any]) -> Register:
     places = where.split(",")
     offsets = [offset for place in places if place[0] != "~" for offset in _offsets(place)]
     aliases = [offset for place in places if place[0] == "~" for offset in _offsets(place[1:])]
-    declared = vars(fields[name]).items() if name in fields else ()
-    own = {key: value for key, value in declared if isinstance(value, Field)}
+    own = _declared(name, fields)
     value = 0 if reset == "-" else int(reset, 16)
     return Register(name, tuple(offsets), tuple(aliases), access, value, section, title, own)
+
+
+def _declared(name: str, fields: Mapping[str, Any]) -> dict[str, Field]:
+    attributes = vars(fields[name]).items() if name in fields else ()
+    return {key: value for key, value in attributes if isinstance(value, Field)}
 
 
 def _offsets(place: str) -> range:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ixy.datasheets.intel82599 import INTEL82599, MODELS
+from ixy.datasheets.intel82599_device import MODELS, WHOLE
 from ixy.emulator.intel82599.model import MAX_MAPPINGS, Intel82599
 from ixy.errors import IxyError
 from rig import MAC, OTHER, Bare, Bench, ethernet, numbered
@@ -236,7 +236,7 @@ def test_aliases_are_one_register(model: Intel82599, native: int, alias: int) ->
 
 STORAGE = [
     offset
-    for row in INTEL82599.rows
+    for row in WHOLE.rows
     if row.access == "RW"
     and row.name not in ("CTRL", "EERD", "SWSM", "EEC", "RDRXCTL", "RDBAL", "TDBAL")
     for offset in row.offsets[:4]
@@ -285,7 +285,7 @@ def test_a_ring_anywhere_is_a_fault_or_in_mapped_memory(low: int, high: int, siz
 # Statistics
 
 
-COUNTERS = [row.offsets[0] for row in INTEL82599.rows if row.access == "RC" and row.name != "EICR"]
+COUNTERS = [row.offsets[0] for row in WHOLE.rows if row.access == "RC" and row.name != "EICR"]
 
 
 def test_counters_clear_when_they_are_read(bare: Bare) -> None:
@@ -300,7 +300,7 @@ def test_counters_clear_when_they_are_read(bare: Bare) -> None:
 
 @pytest.mark.parametrize(("name", "offset"), [("GPRC", 0x4074), ("QPRC", 0x1030), ("TPR", 0x40D0)])
 def test_counters_stick_at_their_maximum(bare: Bare, name: str, offset: int) -> None:
-    from ixy.emulator.intel82599.model import STATISTICS
+    from ixy.emulator.intel82599.statistics import STATISTICS
 
     bare.model.port[0]["counts"][STATISTICS[name]] = 2**32 - 3
     bare.receiver()
@@ -317,7 +317,7 @@ def test_counters_stick_at_their_maximum(bare: Bare, name: str, offset: int) -> 
 def test_octets_are_36_bits_in_two_registers(
     model: Intel82599, name: str, low: int, high: int
 ) -> None:
-    from ixy.emulator.intel82599.model import OCTETS
+    from ixy.emulator.intel82599.statistics import OCTETS
 
     counts = model.port[0]["counts"]
     counts[OCTETS[name]] = 0x9_1234_5678
@@ -336,14 +336,14 @@ def test_octets_are_36_bits_in_two_registers(
 def test_the_high_octets_clear_when_they_are_read(
     model: Intel82599, name: str, low: int, high: int
 ) -> None:
-    from ixy.emulator.intel82599.model import OCTETS
+    from ixy.emulator.intel82599.statistics import OCTETS
 
     model.port[0]["counts"][OCTETS[name]] = 3 << 32
     assert (model.read(low), model.read(high), model.read(high)) == (0, 3, 0)
 
 
 def test_a_reset_forgets_the_latched_octets(model: Intel82599) -> None:
-    from ixy.emulator.intel82599.model import OCTETS
+    from ixy.emulator.intel82599.statistics import OCTETS
 
     model.port[0]["counts"][OCTETS["GORC"]] = 3 << 32
     model.read(0x4088)

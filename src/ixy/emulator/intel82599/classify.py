@@ -3,7 +3,7 @@
 import numpy as np
 
 from ixy.compiled import inner
-from ixy.datasheets import intel82599 as sheet
+from ixy.datasheets import intel82599_device as sheet
 from ixy.memory.ordered import array_at
 
 TCP, UDP, SCTP = 6, 17, 132  # IP protocol numbers

@@ -9,7 +9,7 @@ queue.
 import numpy as np
 
 from ixy.compiled import JIT, call, compiled, inner
-from ixy.datasheets import intel82599 as sheet
+from ixy.datasheets import intel82599_device as sheet
 from ixy.emulator.intel82599.classify import classify
 from ixy.emulator.wire.base import WireRecord
 from ixy.emulator.wire.frames import (

@@ -1,0 +1,37 @@
+"""The 82599's link: whether the wire in its port has an other end (8.2.3.22)."""
+
+from ixy.datasheets import intel82599_device as sheet
+from ixy.emulator.intel82599.storage import Storage
+from ixy.emulator.wire.base import Wire
+from ixy.errors import IxyError
+
+LINK_10G = 3
+
+
+class Link(Storage):
+    """The port's wire and its state."""
+
+    wire: Wire
+    failure: IxyError | None = None  # what stopped the wire
+    awake = True  # whether somebody steps the device: no link before that
+
+    def service(self) -> None:
+        """What the compiled data path leaves to Python: call it between slices. A wire that fails
+        loses its link.
+        """
+        if self.failure is None:
+            try:
+                self.wire.service()
+            except IxyError as error:
+                self.failure = error
+        self._set(link=int(self.has_link()))
+
+    def has_link(self) -> bool:
+        """Whether the wire has an other end, and somebody to carry the frames."""
+        return self.wire.link and self.failure is None and self.awake
+
+    def read_LINKS(self, _: int) -> int:
+        """10 Gbit/s as soon as the wire has an other end."""
+        up = int(self.has_link())
+        self._set(link=up)
+        return sheet.LINKS.SPEED.put(sheet.LINKS.UP.put(0, up), LINK_10G if up else 0)

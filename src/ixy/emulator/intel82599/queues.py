@@ -1,0 +1,86 @@
+"""The 82599's queue registers: where descriptors are, and which queues run (8.2.3.8, 8.2.3.9)."""
+
+from typing import Any
+
+import numpy as np
+
+from ixy.compiled import compiled
+from ixy.datasheets import intel82599_device as sheet
+from ixy.emulator.intel82599 import datapath
+from ixy.emulator.intel82599.storage import Storage
+
+
+class Queues(Storage):
+    """Receiver, transmitter, and their queues."""
+
+    def configure_queues(self) -> None:
+        """All queues as their registers and the DMA table say."""
+        for queue in range(sheet.QUEUES):
+            self._configure_rx(queue)
+            self._configure_tx(queue)
+
+    def write_RXCTRL(self, value: int, _: int) -> None:
+        """Starts and stops the receiver."""
+        self._set(receiving=sheet.RXCTRL.RXEN.of(value))
+
+    def write_DMATXCTL(self, value: int, _: int) -> None:
+        """Starts and stops the transmitter."""
+        self._set(transmitting=sheet.DMATXCTL.TE.of(value))
+
+    def write_RXDCTL(self, value: int, index: int) -> None:
+        """Starts a queue at descriptor 0, or stops it; ENABLE reads back at once (4.6.7.1)."""
+        if index < sheet.QUEUES:
+            if not value & sheet.RXDCTL.ENABLE.mask or not self.port[0]["rx"][index]["ring"]:
+                self._rewind("rx", "RDH", index)
+            self._configure_rx(index)
+
+    def write_SRRCTL(self, _: int, index: int) -> None:
+        """Buffer size and drop rule."""
+        if index < sheet.QUEUES:
+            self._configure_rx(index)
+
+    def write_TXDCTL(self, value: int, index: int) -> None:
+        """Starts a queue at descriptor 0, or stops it."""
+        if index < sheet.QUEUES:
+            if not value & sheet.TXDCTL.ENABLE.mask or not self.port[0]["tx"][index]["ring"]:
+                self._rewind("tx", "TDH", index)
+            self._configure_tx(index)
+
+    def _rewind(self, direction: str, head: str, index: int) -> None:
+        self.port[0][direction][index]["head"] = self.port[0][direction][index]["tail"] = 0
+        self._store_named(head, index, 0)
+
+    def _configure_rx(self, index: int) -> None:
+        queue = self.port[0]["rx"][index]
+        srrctl = self._word("SRRCTL", index)
+        queue["buffer"] = max(sheet.SRRCTL.BSIZEPACKET.of(srrctl), 1) * 1024
+        queue["drop"] = sheet.SRRCTL.DROP_EN.of(srrctl)
+        self._configure_ring(
+            queue, "RD", index, self._word("RXDCTL", index) & sheet.RXDCTL.ENABLE.mask != 0
+        )
+
+    def _configure_tx(self, index: int) -> None:
+        queue = self.port[0]["tx"][index]
+        self._configure_ring(
+            queue, "TD", index, self._word("TXDCTL", index) & sheet.TXDCTL.ENABLE.mask != 0
+        )
+        active = np.flatnonzero(self.port[0]["tx"]["ring"])
+        self.port[0]["tx_queues"][: len(active)] = active
+        self._set(tx_active=len(active))
+
+    def _configure_ring(self, queue: Any, prefix: str, index: int, enabled: bool) -> None:
+        """Where a queue's descriptors are, here: nowhere unless it is enabled and all of them are
+        mapped.
+        """
+        length = self._word(f"{prefix}LEN", index) & 0xFFF80
+        iova = self._word(f"{prefix}BAL", index) & ~127 | self._word(f"{prefix}BAH", index) << 32
+        queue["size"] = length // 16
+        mapped = enabled and length and _translate(self.port, np.uint64(iova), length)
+        queue["ring"] = mapped or 0
+        for field, name in (("head_register", f"{prefix}H"), ("tail_register", f"{prefix}T")):
+            queue[field] = self.registers_address + sheet.WHOLE.registers[name].offsets[index]
+
+
+@compiled
+def _translate(port, iova, size):
+    return datapath.translate(port[0], np.uint64(iova), size)
