@@ -61,8 +61,9 @@ def _open_emulated(
     address: str, rest: str, options: dict[str, str], pools: Sequence[Mempool] | None
 ) -> "tuple[Device, EmulatedFunction]":
     from ixy.drivers.ixgbe.driver import DEFAULT_RING, IxgbeDevice
-    from ixy.emulator.bus import EmulatedFunction, compile_ahead
+    from ixy.emulator.bus import EmulatedFunction
     from ixy.emulator.intel82599.model import Intel82599
+    from ixy.emulator.runner import compile_ahead
     from ixy.emulator.wire import OPTIONS, plug_in
 
     compile_ahead()

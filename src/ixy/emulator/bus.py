@@ -1,54 +1,19 @@
 """The bus between our drivers and the emulated devices in this process.
 
-All emulated devices of a process run in one thread, compiled and without the GIL. A function made
-with `threaded=False` runs only when a test calls `step`.
+A function made with `threaded=False` runs only when a test calls `step`.
 """
 
-import atexit
-import os
-import subprocess
-import sys
-import threading
-import time
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from ixy.bus.function import PciFunction
-from ixy.compiled import JIT, cache_directory
-from ixy.emulator.intel82599.datapath import BURST, run
 from ixy.emulator.intel82599.model import Intel82599
+from ixy.emulator.runner import RUNNER
 from ixy.errors import IxyError
 from ixy.memory.dma import DmaMemory
-from ixy.memory.ordered import address_of
-from ixy.system import be_punctual
 
-SLICE = 0.005  # seconds of compiled code between two looks at what only Python can do
-READY = "datapath-is-compiled"  # a file in the cache
-LONGEST_SLICE = 0.5  # seconds that it may really take
 FIRST_IOVA, GAP = 1 << 32, 1 << 21  # device addresses are not virtual ones: a mix-up shows at once
-
-
-@cache
-def compile_ahead() -> "subprocess.Popen[bytes] | None":
-    """Compiles the data path in a process of its own, once for all that follow: the compiler runs
-    on one core at a time, and this process has a driver and an app to compile. Not in plain Python.
-    """
-    directory = cache_directory() if JIT else None
-    if directory is None or os.path.exists(os.path.join(directory, READY)):
-        return None
-    program = [sys.executable, "-c", "from ixy.emulator import bus; bus.compile_datapath()"]
-    null = subprocess.DEVNULL
-    return subprocess.Popen(program, stdin=null, stdout=null, stderr=null)
-
-
-def compile_datapath() -> None:
-    """Compiles the data path, if the cache has none, and leaves a mark there that it has."""
-    run(np.zeros(0, np.uint64), 0, BURST)
-    directory = cache_directory()
-    if directory is not None:
-        open(os.path.join(directory, READY), "w").close()
 
 
 class EmulatedFunction(PciFunction):
@@ -60,13 +25,11 @@ class EmulatedFunction(PciFunction):
         self._next_iova = FIRST_IOVA
         self._threaded = threaded
         if threaded:
-            model.awake = False
-            _runner.attach(model)
+            RUNNER.attach(model)
 
     def settle(self) -> None:
-        """Waits until the device runs: the first time, its data path is compiled."""
-        while not (self.model.awake or self.model.failure):
-            time.sleep(0.001)
+        """Waits until the device runs."""
+        RUNNER.settle(self.model)
 
     def config_read(self, offset: int, size: int) -> int:
         """Reads configuration space."""
@@ -117,7 +80,7 @@ class EmulatedFunction(PciFunction):
 
     def close(self) -> None:
         """Stops the device and unplugs its wire."""
-        if not self._threaded or _runner.detach(self.model):
+        if not self._threaded or RUNNER.detach(self.model):
             self.model.close()
 
 
@@ -131,73 +94,3 @@ class EmulatedBar:
     def doorbell(self, offset: int) -> int:
         """The address of a hot register."""
         return self._base + offset
-
-
-class Runner:
-    """The thread that runs the emulated devices of this process."""
-
-    def __init__(self) -> None:
-        self._wanted: tuple[Intel82599, ...] = ()
-        self._running: tuple[Intel82599, ...] = ()  # what the thread has taken over of `_wanted`
-        self._change = threading.Condition()
-        self._thread: threading.Thread | None = None
-
-    def attach(self, model: Intel82599) -> None:
-        """Runs a device from now on."""
-        with self._change:
-            self._wanted = (*self._wanted, model)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._loop, name="ixy-emulator", daemon=True)
-                self._thread.start()
-
-    def detach(self, model: Intel82599) -> bool:
-        """Stops running a device; returns whether it is certain that nothing of it is used any
-        more: the thread may be in the compiler, for seconds.
-        """
-        with self._change:
-            self._wanted = tuple(other for other in self._wanted if other is not model)
-            return self._change.wait_for(lambda: model not in self._running, LONGEST_SLICE)
-
-    def stop(self) -> None:
-        """Ends the thread: at exit compiled code must not run on memory that Python takes back."""
-        with self._change:
-            self._wanted = ()
-            self._change.wait_for(lambda: not self._running, LONGEST_SLICE)
-
-    def _loop(self) -> None:
-        be_punctual()
-        if ahead := compile_ahead():
-            ahead.wait()
-        while self._take_over():
-            try:
-                ports = np.array([address_of(model.port) for model in self._running], np.uint64)
-                run(ports, time.monotonic_ns() + int(SLICE * 1e9), BURST)
-                for model in self._running:
-                    model.awake = True
-                    model.service()
-            except Exception as failure:
-                self._fail(failure)
-
-    def _take_over(self) -> bool:
-        """Takes over what is wanted; returns whether that is anything. If not, the thread ends."""
-        with self._change:
-            if self._running is not self._wanted:
-                self._running = self._wanted
-                self._change.notify_all()
-            if not self._running:
-                self._thread = None
-            return bool(self._running)
-
-    def _fail(self, failure: Exception) -> None:
-        """The emulator itself has failed: every device says so, none is run any more."""
-        with self._change:
-            for model in self._wanted:
-                model.port[0]["lock"] = 0  # it may have failed while it held it
-                model.failure = IxyError(
-                    f"the emulator failed: {type(failure).__name__}: {failure}"
-                )
-            self._wanted = ()
-
-
-_runner = Runner()
-atexit.register(_runner.stop)
