@@ -322,6 +322,17 @@ def test_a_patient_wire_loses_nothing() -> None:
     bare.close()
 
 
+def test_what_a_port_that_does_not_receive_loses_is_counted() -> None:
+    bare = Bare(wire=(wire := Bench()))
+    count = 0
+    while wire.arrive(numbered(count, 1500)):
+        count += 1
+    bare.step()
+    assert wire.drops() == {"wire_lost": count}
+    assert count > 300
+    bare.close()
+
+
 @pytest.mark.parametrize("what", ["receiver", "bus"])
 def test_nothing_moves_while_the_receiver_or_the_bus_master_is_off(
     receiver: Bare, what: str

@@ -129,7 +129,7 @@ def step(port, burst):
     if port.receiving and port.master:
         handled += receive(port, wire, burst)
     elif not wire.patient and is_full(wire.rx):
-        drop_all(wire.rx)  # nobody listens: the other end must not wait for that
+        wire.lost += np.uint64(drop_all(wire.rx))  # nobody listens: the other end must not wait
     unlock(port)
     return handled
 

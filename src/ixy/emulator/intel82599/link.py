@@ -24,6 +24,7 @@ class Link(Storage):
                 self.wire.service()
             except IxyError as error:
                 self.failure = error
+        self.wire.listen(bool(self.port[0]["receiving"]) and self.awake)
         self._set(link=int(self.has_link()))
 
     def has_link(self) -> bool:

@@ -21,7 +21,7 @@ WireRecord = np.dtype(
             # address
         ),
         ("state", "u8"),  # the record of its kind
-        ("lost", "u8"),  # frames from the port that the world did not take
+        ("lost", "u8"),  # frames that the world did not take from the port, or the port from it
         ("service", "u4"),  # set when Python must look after the wire before it can go on
         ("patient", "u4"),  # frames wait for descriptors; on other wires a full ring loses them
     ],
@@ -68,6 +68,9 @@ class Wire:
     def link(self) -> bool:
         """Whether there is somebody at the other end."""
         return True
+
+    def listen(self, on: bool) -> None:
+        """Tells the other end whether the port receives: it has no link before."""
 
     @property
     def ended(self) -> bool | None:

@@ -1,7 +1,8 @@
 """`cable:NAME`: every two ports with the same name are connected, also across processes.
 
-The cable is a file in shared memory with a frame ring each way. Each end is held by a file lock, so
-an end whose process was killed is free again, and the other end sees its link go down.
+The cable is a file in shared memory: a frame ring each way, and a byte per end that says whether
+its port receives. Each end is held by a file lock, so an end whose process was killed is free
+again, and the other end sees its link go down.
 """
 
 import ctypes
@@ -14,6 +15,9 @@ import struct
 from ixy.emulator.wire.base import Wire
 from ixy.emulator.wire.frames import RING_BYTES
 from ixy.errors import IxyError
+
+LISTENING = 2 * RING_BYTES  # where the two bytes are
+SIZE = LISTENING + 2
 
 
 class Cable(Wire):
@@ -29,20 +33,22 @@ class Cable(Wire):
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             self._file = os.open(self._path, flags, 0o600)
-            os.ftruncate(self._file, 2 * RING_BYTES)
+            os.ftruncate(self._file, SIZE)
         except OSError as error:
             raise IxyError(f"cable {name}: {self._path}: {error.strerror}: remove it") from None
-        self._end = next((end for end in (0, 1) if self._take(end)), None)
-        if self._end is None:
+        free = next((end for end in (0, 1) if self._take(end)), None)
+        if free is None:
             os.close(self._file)
             super().close()
             raise IxyError(f"cable {name} has two ends and both are taken: choose another name")
-        self._map = mmap.mmap(self._file, 2 * RING_BYTES)
+        self._end = free
+        self._map = mmap.mmap(self._file, SIZE)
         self._anchor = ctypes.c_char.from_buffer(self._map)
         base = ctypes.addressof(self._anchor)
         to_me, from_me = base + self._end * RING_BYTES, base + (1 - self._end) * RING_BYTES
         self._set(rx=to_me, tx=from_me)
-        if not self.link:  # first here: nothing that an earlier pair left behind arrives
+        self.listen(False)
+        if not self._is_taken(1 - free):  # first here: what an earlier pair left does not arrive
             ctypes.memset(base, 0, 2 * RING_BYTES)
 
     def _take(self, end: int) -> bool:
@@ -52,16 +58,23 @@ class Cable(Wire):
             return False
         return True
 
+    def _is_taken(self, end: int) -> bool:
+        answer = fcntl.fcntl(self._file, fcntl.F_OFD_GETLK, _lock(fcntl.F_WRLCK, end))
+        return bool(struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK)
+
+    def listen(self, on: bool) -> None:
+        """Tells the other end whether this one's port receives."""
+        self._map[LISTENING + self._end] = on
+
     @property
     def link(self) -> bool:
-        """Whether somebody holds the other end."""
-        request = _lock(fcntl.F_WRLCK, 1 - (self._end or 0))
-        answer = fcntl.fcntl(self._file, fcntl.F_OFD_GETLK, request)
-        return bool(struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK)
+        """Whether somebody holds the other end and receives there."""
+        other = 1 - self._end
+        return bool(self._map[LISTENING + other]) and self._is_taken(other)
 
     def close(self) -> None:
         """Unplugs this end; the last one to go removes the file."""
-        if not self.link:
+        if not self._is_taken(1 - self._end):
             os.unlink(self._path)
         del self._anchor
         self._map.close()
