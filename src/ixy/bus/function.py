@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ixy.errors import IxyError
 from ixy.memory.dma import DmaMemory
 
 
@@ -28,6 +29,7 @@ class PciFunction(ABC):
     """A PCI function: configuration space, BARs, DMA. Close it when done."""
 
     address: str  # as the user wrote it; errors name the device by it
+    huge = False  # whether DMA memory must be huge pages: the device knows physical addresses only
 
     @abstractmethod
     def config_read(self, offset: int, size: int) -> int:
@@ -54,6 +56,12 @@ class PciFunction(ABC):
     @abstractmethod
     def close(self) -> None:
         """Lets go of the function."""
+
+    def interrupts(self, count: int) -> list[int]:
+        """Enables MSI-X vectors 0 to `count` - 1; returns an eventfd for each, which counts its
+        interrupts and is closed with the function. Raises IxyError if there are not so many.
+        """
+        raise IxyError(f"{self.address}: no interrupts over this bus: poll instead")
 
     def check(self) -> None:  # noqa: B027 (most buses have nothing to check)
         """Raises IxyError if the bus knows of a fault: a DMA that it refused, a device that is
