@@ -158,7 +158,7 @@ INTEL82599 = Datasheet(
     CTRL        0x00000,~0x00004 RW - 8.2.3.1.1 Device Control
     STATUS      0x00008 RO 0x00080000 8.2.3.1.2 Device Status
     CTRL_EXT    0x00018 RW - 8.2.3.1.3 Extended Device Control
-    EICR        0x00800 RC - 8.2.3.5.1 Extended Interrupt Cause
+    EICR        0x00800 W1C - 8.2.3.5.1 Extended Interrupt Cause
     EIMC        0x00888 WO - 8.2.3.5.4 Extended Interrupt Mask Clear
     RDBAL       0x01000+40*64,0x0D000+40*64 RW - 8.2.3.8.1 Receive Descriptor Base Address Low
     RDBAH       0x01004+40*64,0x0D004+40*64 RW - 8.2.3.8.2 Receive Descriptor Base Address High

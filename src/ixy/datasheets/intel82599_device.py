@@ -8,6 +8,32 @@ from ixy.datasheets.intel82599 import INTEL82599
 from ixy.datasheets.registers import Fields, bit, bits
 
 
+class EICR(Fields):
+    """RTXQ: queues, or the first 16 MSI-X vectors. Packets missed, link status changed."""
+
+    RTXQ, RX_MISS, LSC, TCP_TIMER = bits(0, 15), bit(17), bit(20), bit(30)
+
+
+class GPIE(Fields):
+    """A vector per cause instead of one for all; reading EICR clears no queue's cause; a cause that
+    software sets is not throttled; EIAM masks when a message goes out, not when EICR is read.
+    """
+
+    MULTIPLE_MSIX, OCD, EIMEN, EIAME = bit(4), bit(5), bit(6), bit(30)
+
+
+class EITR(Fields):
+    """INTERVAL between messages in 2.048 us; what is left of it, unless CNT_WDIS is written."""
+
+    INTERVAL, COUNTER, CNT_WDIS = bits(3, 11), bits(21, 27), bit(31)
+
+
+class IVAR_MISC(Fields):
+    """The vector of the TCP timer, and that of all other causes that are no queue's."""
+
+    TCP, TCP_VALID, OTHER, OTHER_VALID = bits(0, 6), bit(7), bits(8, 14), bit(15)
+
+
 class EERD(Fields):
     """Write START and the address of a word, wait for DONE."""
 
@@ -30,6 +56,17 @@ WHOLE = INTEL82599.with_rows(
     """
     EICS        0x00808 WO - 8.2.3.5.2 Extended Interrupt Cause Set
     EIMS        0x00880 W1S - 8.2.3.5.3 Extended Interrupt Mask Set
+    EIAC        0x00810 RW - 8.2.3.5.5 Extended Interrupt Auto Clear
+    EIAM        0x00890 RW - 8.2.3.5.6 Extended Interrupt Auto Mask Enable
+    EICS_EX     0x00A90+4*2 WO - 8.2.3.5.7 Extended Interrupt Cause Set, MSI-X vectors 0-63
+    EIMS_EX     0x00AA0+4*2 W1S - 8.2.3.5.8 Extended Interrupt Mask Set, MSI-X vectors 0-63
+    EIMC_EX     0x00AB0+4*2 WO - 8.2.3.5.9 Extended Interrupt Mask Clear, MSI-X vectors 0-63
+    EIAM_EX     0x00AD0+4*2 RW - 8.2.3.5.10 Extended Interrupt Auto Mask, MSI-X vectors 0-63
+    EITRSEL     0x00894 RW - 8.2.3.5.11 MSI-X to EITR Select
+    EITR        0x00820+4*24,0x12300+4*104 RW - 8.2.3.5.12 Extended Interrupt Throttle
+    IVAR        0x00900+4*64 RW - 8.2.3.5.16 Interrupt Vector Allocation: bytes rx, tx, rx, tx
+    IVAR_MISC   0x00A00 RW - 8.2.3.5.17 Miscellaneous Interrupt Vector Allocation
+    GPIE        0x00898 RW - 8.2.3.5.18 General Purpose Interrupt Enable
     RDH         0x01010+40*64,0x0D010+40*64 RO - 8.2.3.8.4 Receive Descriptor Head
     MCSTCTRL    0x05090 RW - 8.2.3.7.3 Multicast Control
     MTA         0x05200+4*128 RW - 8.2.3.7.7 Multicast Table Array

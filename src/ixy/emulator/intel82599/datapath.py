@@ -11,6 +11,7 @@ import numpy as np
 from ixy.compiled import JIT, call, compiled, inner
 from ixy.datasheets import intel82599_device as sheet
 from ixy.emulator.intel82599.classify import classify
+from ixy.emulator.intel82599.messages import VECTORS, deliver_messages, raise_causes
 from ixy.emulator.wire.base import WireRecord
 from ixy.emulator.wire.frames import (
     LONGEST,
@@ -46,6 +47,7 @@ Queue = np.dtype(
         ("tail_register", "u8"),
         ("buffer", "i8"),  # bytes of a receive buffer (SRRCTL)
         ("drop", "u8"),  # SRRCTL.DROP_EN
+        ("cause", "u8"),  # the interrupt cause that it raises (IVAR): a bit, or 0
     ]
 )
 # Counters. Those of each direction are in the same order: all, good, octets, broadcast, multicast,
@@ -81,6 +83,21 @@ Port = np.dtype(
         ("faults", "u8"),  # DMA faults so far, and the first one
         ("fault_address", "u8"),
         ("fault_size", "i8"),
+        ("raised", "u8"),  # interrupt causes of this round; the rest: see `messages`
+        ("causes", "u8"),
+        ("other", "u8"),
+        ("enabled", "u8"),
+        ("other_enabled", "u8"),
+        ("pending", "u8"),
+        ("single", "u8"),
+        ("other_vector", "u8"),
+        ("auto_clear", "u8"),
+        ("auto_mask", "u8"),
+        ("other_auto_mask", "u8"),
+        ("interval", "i8", VECTORS),
+        ("due", "i8", VECTORS),
+        ("eventfd", "i8", VECTORS),
+        ("one", "u8"),  # the address of a u8 of 1, which is what a write adds to an eventfd
         ("tx_active", "i8"),  # transmit queues that are on
         ("tx_queues", "u1", sheet.QUEUES),  # their numbers
         ("reta", "u1", 128),
@@ -92,6 +109,7 @@ Port = np.dtype(
     ],
     align=True,
 )
+RX_MISS = np.uint64(sheet.EICR.RX_MISS.mask)
 LEAST_SENT = 14  # bytes: what has no Ethernet header is no frame
 BURST = 64  # frames per round and direction: long enough to be fast, short enough for low latency
 
@@ -130,6 +148,11 @@ def step(port, burst):
         handled += receive(port, wire, burst)
     elif not wire.patient and is_full(wire.rx):
         wire.lost += np.uint64(drop_all(wire.rx))  # nobody listens: the other end must not wait
+    if port.raised:
+        raise_causes(port, port.raised, np.uint64(0))
+        port.raised = 0
+    if port.pending:
+        deliver_messages(port)
     unlock(port)
     return handled
 
@@ -176,9 +199,9 @@ def receive(port, wire, burst):
         elif queue.ring == 0 or queue.drop:
             port.counts[QPRDC] += np.uint64(1)
         elif not wire.patient and is_full(wire.rx):
-            port.counts[RXMPC] += np.uint64(
-                1
-            )  # the packet buffer is full (7.1.9 with DROP_EN clear)
+            # the packet buffer is full (7.1.9 with DROP_EN clear)
+            port.counts[RXMPC] += np.uint64(1)
+            raise_causes(port, np.uint64(0), RX_MISS)
         else:
             port.held = 1  # waits in the packet buffer, and all others behind it
             break
@@ -288,6 +311,7 @@ def deliver(port, queue, frame, length, info, rss, status):
     store_release(array_at(queue.head_register, 1, Word)[0], "value", head)
     port.counts[QPRC] += np.uint64(1)
     port.counts[QBRC] += np.uint64(length)
+    port.raised |= queue.cause
 
 
 @inner
@@ -317,6 +341,7 @@ def transmit(port, wire, queue, burst):
         queue.head = head
         sent += 1
     if sent:
+        port.raised |= queue.cause
         store_release(array_at(queue.head_register, 1, Word)[0], "value", queue.head)
     return sent
 

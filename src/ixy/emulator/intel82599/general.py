@@ -19,7 +19,7 @@ class General(Storage):
         self._store_named("RAH", 0, int.from_bytes(mac[4:], "little") | sheet.RAH.AV.mask)
         self._store_named("EEC", 0, sheet.EEC.PRES.mask | sheet.EEC.ARD.mask)
 
-    def read_STATUS(self, word: int) -> int:
+    def read_STATUS(self, word: int, _: int) -> int:
         """STATUS.GIO shows whether requests are enabled or still under way: here none ever is."""
         return sheet.STATUS.GIO.put(word, int(not self._field(sheet.CTRL.GIO_DIS, "CTRL")))
 
@@ -36,7 +36,7 @@ class General(Storage):
                 ),
             )
 
-    def read_SWSM(self, word: int) -> int:
+    def read_SWSM(self, word: int, _: int) -> int:
         """Who reads SMBI as 0 has the semaphore: reading sets it."""
         self._store_named("SWSM", 0, word | sheet.SWSM.SMBI.mask)
         return word

@@ -1,14 +1,14 @@
 """The 82599's link: whether the wire in its port has an other end (8.2.3.22)."""
 
 from ixy.datasheets import intel82599_device as sheet
-from ixy.emulator.intel82599.storage import Storage
+from ixy.emulator.intel82599.interrupts import Interrupts
 from ixy.emulator.wire.base import Wire
 from ixy.errors import IxyError
 
 LINK_10G = 3
 
 
-class Link(Storage):
+class Link(Interrupts):
     """The port's wire and its state."""
 
     wire: Wire
@@ -25,14 +25,22 @@ class Link(Storage):
             except IxyError as error:
                 self.failure = error
         self.wire.listen(bool(self.port[0]["receiving"]) and self.awake)
-        self._set(link=int(self.has_link()))
+        self._follow_wire()
+
+    def _follow_wire(self) -> int:
+        """Whether there is a link now; a change of that is an interrupt's cause."""
+        with self:
+            up = int(self.has_link())
+            if up != self.port[0]["link"]:
+                self._set(link=up)
+                self.cause(0, sheet.EICR.LSC.mask)
+        return up
 
     def has_link(self) -> bool:
         """Whether the wire has an other end, and somebody to carry the frames."""
         return self.wire.link and self.failure is None and self.awake
 
-    def read_LINKS(self, _: int) -> int:
+    def read_LINKS(self, _: int, __: int) -> int:
         """10 Gbit/s as soon as the wire has an other end."""
-        up = int(self.has_link())
-        self._set(link=up)
+        up = self._follow_wire()
         return sheet.LINKS.SPEED.put(sheet.LINKS.UP.put(0, up), LINK_10G if up else 0)

@@ -57,7 +57,7 @@ class Intel82599(General, Link, Interrupts, Filters, Queues, Statistics, Configu
                 return count
             reader = getattr(self, f"read_{row.name}", None)
             word = int(self.registers[row.offsets[index] // 4])
-            return word if reader is None else int(reader(word))
+            return word if reader is None else int(reader(word, index))
 
     def write(self, offset: int, value: int) -> None:
         """Writes a register of BAR 0. Writes to read-only ones and to offsets without one do
@@ -124,6 +124,7 @@ class Intel82599(General, Link, Interrupts, Filters, Queues, Statistics, Configu
         self.configure_queues()
         self.load_eeprom()
         self.reset_filters()
+        self.reset_interrupts()
         self.configure_bus()
 
     def write_CTRL(self, value: int, _: int) -> None:

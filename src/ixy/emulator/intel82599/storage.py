@@ -16,7 +16,7 @@ from ixy.memory.ordered import lock, records, unlock
 class Storage:
     """The words of BAR 0, and the port: the record that the compiled data path works on.
 
-    Used as a context manager it holds the port's lock.
+    Used as a context manager, which may be nested, it holds the port's lock.
     """
 
     def __init__(self) -> None:
@@ -25,13 +25,18 @@ class Storage:
         self.registers_address = self._memory.address
         self.port = records(1, Port)
         self._guard = threading.RLock()
+        self._depth = 0
 
     def __enter__(self) -> None:
         self._guard.acquire()
-        _lock(self.port)
+        self._depth += 1
+        if self._depth == 1:
+            _lock(self.port)
 
     def __exit__(self, *_: object) -> None:
-        _unlock(self.port)
+        self._depth -= 1
+        if self._depth == 0:
+            _unlock(self.port)
         self._guard.release()
 
     def clear_storage(self) -> None:
@@ -59,6 +64,8 @@ class Storage:
         place = row.offsets[index] // 4
         if row.access == "W1S":
             value |= int(self.registers[place])
+        if row.access == "W1C":
+            value = int(self.registers[place]) & ~value
         self.registers[place] = 0 if row.access == "WO" else value & 0xFFFFFFFF
 
     def _set(self, **values: int) -> None:
