@@ -6,5 +6,15 @@ CAPABILITIES, INTERRUPT_LINE, INTERRUPT_PIN = 0x34, 0x3C, 0x3D
 CONFIG_SPACE = 256  # bytes
 
 COMMAND_MEMORY, COMMAND_BUS_MASTER, COMMAND_NO_INTX = 1 << 1, 1 << 2, 1 << 10
+# A read of the device's own was answered with an error: by its target, or because there is none
+# (PCI Express 3.0, 7.5.1.2). Writing 1 clears it.
+STATUS_CAPABILITIES, STATUS_TARGET_ABORT, STATUS_MASTER_ABORT = 1 << 4, 1 << 12, 1 << 13
 BAR_64BIT = 0b100
-CLASS_ETHERNET = 0x020000
+CLASS_ETHERNET, CLASS_BRIDGE = 0x020000, 0x060400  # the latter: to another PCI bus
+
+# Capabilities: a linked list of (id, offset of the next one) from CAPABILITIES on (6.7)
+CAP_POWER, CAP_MSIX = 0x01, 0x11
+POWER_CONTROL, POWER_STATE = 4, 0b11  # offset in it; D0 is 0 (PCI Power Management 1.2, 3.2.4)
+MSIX_CONTROL, MSIX_TABLE = 2, 4  # offsets in it (6.8.2)
+MSIX_SIZE, MSIX_BAR = 0x7FF, 0b111  # of the control word: entries - 1; of the table's: its BAR
+MSIX_ENTRY = 16  # bytes
