@@ -1,27 +1,69 @@
-"""The 82599's PCI configuration space (chapter 9)."""
+"""The 82599's PCI configuration space, as a host sees and writes it (9.3)."""
+
+from abc import ABC, abstractmethod
 
 from ixy.datasheets import intel82599_device as sheet
 from ixy.datasheets import pci
-from ixy.emulator.intel82599.storage import Storage
+from ixy.datasheets.intel82599_pci import CONFIGURATION, DEVICE_CONTROL, INITIATE_FLR
+from ixy.emulator.intel82599.interrupts import Interrupts
+
+STATUS_INTX = 1 << 3  # the function asserts INTx
 
 
-class Configuration(Storage):
+class Configuration(Interrupts, ABC):
     """What enables the function on its bus."""
 
-    config: bytearray
+    _device: int
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = bytearray(pci.CONFIG_SPACE)
+        self._writable = bytearray(pci.CONFIG_SPACE)
+        for row in CONFIGURATION:
+            end = row.offset + row.size
+            self._writable[row.offset : end] = row.writable.to_bytes(row.size, "little")
 
     def config_read(self, offset: int, size: int) -> int:
-        """Reads configuration space."""
-        return int.from_bytes(self.config[offset : offset + size], "little")
+        """Reads configuration space. Beyond its end there are zeros."""
+        with self:
+            status = self.config[pci.STATUS] & ~STATUS_INTX
+            self.config[pci.STATUS] = status | (STATUS_INTX if self.line else 0)
+            return int.from_bytes(self.config[offset : offset + size], "little")
 
     def config_write(self, offset: int, size: int, value: int) -> None:
-        """Writes configuration space: here only the command register and the interrupt line are
-        writable.
+        """Writes what is writable there. Initiate FLR resets the function."""
+        with self:
+            disabled = self._intx_disabled()
+            data = value.to_bytes(size, "little")
+            for place, byte in enumerate(data[: max(0, pci.CONFIG_SPACE - offset)], offset):
+                mask = self._writable[place]
+                self.config[place] = self.config[place] & ~mask | byte & mask
+            control = value << 8 * offset >> 8 * DEVICE_CONTROL
+            if control & INITIATE_FLR:
+                self.function_level_reset()
+            self.configure_bus()
+            if disabled != self._intx_disabled():
+                self.configure_interrupts()
+                self.raise_again()
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Software reset."""
+
+    def function_level_reset(self) -> None:
+        """Configuration space and registers as after power-on. What the host has mapped for DMA and
+        connected to interrupts is the host's, and stays.
         """
         with self:
-            if offset in (pci.COMMAND, pci.INTERRUPT_LINE):
-                self.config[offset : offset + size] = value.to_bytes(size, "little")
-            self.configure_bus()
+            self.config[:] = bytes(pci.CONFIG_SPACE)
+            for row in CONFIGURATION:
+                end = row.offset + row.size
+                self.config[row.offset : end] = row.reset.to_bytes(row.size, "little")
+            self.config[pci.DEVICE_ID : pci.DEVICE_ID + 2] = self._device.to_bytes(2, "little")
+            self.reset()
+
+    def _intx_disabled(self) -> bool:
+        return bool(self.config_read(pci.COMMAND, 2) & pci.COMMAND_NO_INTX)
 
     def configure_bus(self) -> None:
         """Whether the device may use the bus."""
@@ -30,20 +72,3 @@ class Configuration(Storage):
             sheet.CTRL.GIO_DIS, "CTRL"
         )
         self._set(master=int(mastering))
-
-
-def config_space(device: int) -> bytearray:
-    """A type 0 header with a 64-bit memory BAR."""
-    config = bytearray(pci.CONFIG_SPACE)
-    for offset, size, value in (
-        (pci.VENDOR_ID, 2, sheet.VENDOR),
-        (pci.DEVICE_ID, 2, device),
-        (pci.COMMAND, 2, pci.COMMAND_MEMORY),
-        (pci.REVISION, 1, 1),
-        (pci.CLASS, 3, pci.CLASS_ETHERNET),
-        (pci.BAR0, 4, pci.BAR_64BIT),
-        (pci.SUBSYSTEM_VENDOR, 2, sheet.VENDOR),
-        (pci.INTERRUPT_PIN, 1, 1),
-    ):
-        config[offset : offset + size] = value.to_bytes(size, "little")
-    return config

@@ -43,12 +43,12 @@ class Interrupts(Storage):
             if eventfd is not None:
                 self._connected[kind][vector] = eventfd
             self.configure_interrupts()
-            self._raise_again()
+            self.raise_again()
 
     def unmask_intx(self) -> None:
         """Whoever is told of INTx and masks it meanwhile calls this when he listens again."""
         with self:
-            self._raise_again()
+            self.raise_again()
 
     def disconnect_interrupts(self) -> None:
         """Nobody listens any more."""
@@ -102,7 +102,8 @@ class Interrupts(Storage):
         """Something has happened that interrupts, if it is enabled."""
         raise_and_deliver(self.port, vectors, other)
 
-    def _raise_again(self) -> None:
+    def raise_again(self) -> None:
+        """The causes that are set interrupt once more, if they are enabled."""
         self.cause(int(self.port[0]["causes"]), int(self.port[0]["other"]))
 
     def read_EICR(self, _: int, __: int) -> int:

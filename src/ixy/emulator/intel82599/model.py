@@ -11,11 +11,10 @@ import numpy as np
 from ixy.compiled import compiled
 from ixy.datasheets import intel82599_device as sheet
 from ixy.emulator.intel82599 import datapath
-from ixy.emulator.intel82599.configuration import Configuration, config_space
+from ixy.emulator.intel82599.configuration import Configuration
 from ixy.emulator.intel82599.datapath import Mapping
 from ixy.emulator.intel82599.filters import Filters
 from ixy.emulator.intel82599.general import General
-from ixy.emulator.intel82599.interrupts import Interrupts
 from ixy.emulator.intel82599.link import Link
 from ixy.emulator.intel82599.queues import Queues
 from ixy.emulator.intel82599.statistics import Statistics
@@ -27,7 +26,7 @@ from ixy.memory.ordered import address_of
 MAX_MAPPINGS = 1024
 
 
-class Intel82599(General, Link, Interrupts, Filters, Queues, Statistics, Configuration):
+class Intel82599(General, Link, Filters, Queues, Statistics, Configuration):
     """An 82599 with a wire in its port. Raises IxyError for a model that it does not know."""
 
     def __init__(self, wire: Wire, mac: bytes, model: str = "82599") -> None:
@@ -35,7 +34,7 @@ class Intel82599(General, Link, Interrupts, Filters, Queues, Statistics, Configu
             raise IxyError(f"unknown model {model!r}: give it one of {', '.join(sheet.MODELS)}")
         super().__init__(mac)
         self.wire = wire
-        self.config = config_space(sheet.MODELS[model])
+        self._device = sheet.MODELS[model]
         self._mappings = np.zeros(MAX_MAPPINGS, Mapping)
         self._crc = np.concatenate([_crc_table(), np.zeros(LONGEST // 4 + 1, np.uint32)])
         self._set(
@@ -43,7 +42,7 @@ class Intel82599(General, Link, Interrupts, Filters, Queues, Statistics, Configu
             mappings=address_of(self._mappings),
             crc=address_of(self._crc),
         )
-        self.reset()
+        self.function_level_reset()
 
     def read(self, offset: int) -> int:
         """Reads a register of BAR 0. Offsets without a register read 0."""
@@ -92,6 +91,13 @@ class Intel82599(General, Link, Interrupts, Filters, Queues, Statistics, Configu
             self._mappings[: len(left)] = left
             self._set(mapped=len(left))
             self.configure_queues()
+
+    def reset_function(self) -> None:
+        """As if nobody had ever used the function: for a host that has gone."""
+        with self:
+            self.disconnect_interrupts()
+            self._set(mapped=0)
+            self.function_level_reset()
 
     def step(self, burst: int = datapath.BURST) -> int:
         """One round of the data path, for tests: returns how many frames it handled."""
