@@ -12,10 +12,10 @@ from ixy.compiled import compiled
 from ixy.datasheets import intel82599_device as sheet
 from ixy.emulator.intel82599 import datapath
 from ixy.emulator.intel82599.configuration import Configuration
-from ixy.emulator.intel82599.datapath import Mapping
 from ixy.emulator.intel82599.filters import Filters
 from ixy.emulator.intel82599.general import General
 from ixy.emulator.intel82599.link import Link
+from ixy.emulator.intel82599.port import Mapping
 from ixy.emulator.intel82599.queues import Queues
 from ixy.emulator.intel82599.statistics import Statistics
 from ixy.emulator.wire.base import Wire

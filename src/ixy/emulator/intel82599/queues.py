@@ -6,7 +6,7 @@ import numpy as np
 
 from ixy.compiled import compiled
 from ixy.datasheets import intel82599_device as sheet
-from ixy.emulator.intel82599 import datapath
+from ixy.emulator.intel82599.port import translate
 from ixy.emulator.intel82599.storage import Storage
 
 
@@ -83,4 +83,4 @@ class Queues(Storage):
 
 @compiled
 def _translate(port, iova, size):
-    return datapath.translate(port[0], np.uint64(iova), size)
+    return translate(port[0], np.uint64(iova), size)

@@ -1,30 +1,30 @@
 """The 82599's statistics: counters of the data path that clear when they are read (8.2.3.23)."""
 
-from ixy.emulator.intel82599 import datapath
+from ixy.emulator.intel82599 import port
 from ixy.emulator.intel82599.storage import Storage
 
 # Counters by register; those of an array begin at the index given
 STATISTICS = {
-    "TPR": datapath.RX_COUNTS + datapath.ALL,
-    "GPRC": datapath.RX_COUNTS + datapath.GOOD,
-    "BPRC": datapath.RX_COUNTS + datapath.BROADCAST,
-    "MPRC": datapath.RX_COUNTS + datapath.MULTICAST,
-    "PRC": datapath.RX_COUNTS + datapath.BY_SIZE,
-    "TPT": datapath.TX_COUNTS + datapath.ALL,
-    "GPTC": datapath.TX_COUNTS + datapath.GOOD,
-    "BPTC": datapath.TX_COUNTS + datapath.BROADCAST,
-    "MPTC": datapath.TX_COUNTS + datapath.MULTICAST,
-    "PTC": datapath.TX_COUNTS + datapath.BY_SIZE,
-    "RUC": datapath.RUC,
-    "ROC": datapath.ROC,
-    "RXMPC": datapath.RXMPC,
-    "QPRC": datapath.QPRC,
-    "QPRDC": datapath.QPRDC,
+    "TPR": port.RX_COUNTS + port.ALL,
+    "GPRC": port.RX_COUNTS + port.GOOD,
+    "BPRC": port.RX_COUNTS + port.BROADCAST,
+    "MPRC": port.RX_COUNTS + port.MULTICAST,
+    "PRC": port.RX_COUNTS + port.BY_SIZE,
+    "TPT": port.TX_COUNTS + port.ALL,
+    "GPTC": port.TX_COUNTS + port.GOOD,
+    "BPTC": port.TX_COUNTS + port.BROADCAST,
+    "MPTC": port.TX_COUNTS + port.MULTICAST,
+    "PTC": port.TX_COUNTS + port.BY_SIZE,
+    "RUC": port.RUC,
+    "ROC": port.ROC,
+    "RXMPC": port.RXMPC,
+    "QPRC": port.QPRC,
+    "QPRDC": port.QPRDC,
 }
 OCTETS = {  # 36-bit counters: reading the low half latches the high one
-    "GORC": datapath.RX_COUNTS + datapath.OCTETS,
-    "GOTC": datapath.TX_COUNTS + datapath.OCTETS,
-    "QBRC_": datapath.QBRC,
+    "GORC": port.RX_COUNTS + port.OCTETS,
+    "GOTC": port.TX_COUNTS + port.OCTETS,
+    "QBRC_": port.QBRC,
 }
 
 

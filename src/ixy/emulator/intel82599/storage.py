@@ -8,7 +8,7 @@ import numpy as np
 from ixy.compiled import compiled
 from ixy.datasheets import intel82599_device as sheet
 from ixy.datasheets.registers import Register
-from ixy.emulator.intel82599.datapath import Port
+from ixy.emulator.intel82599.port import Port
 from ixy.memory.dma import DmaMemory
 from ixy.memory.ordered import lock, records, unlock
 

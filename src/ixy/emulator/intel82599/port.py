@@ -1,0 +1,127 @@
+"""The port: the record that the 82599's model and its data path share, under its lock.
+
+Every address that a descriptor names is translated through the table of what the driver has mapped
+for DMA: anything else is a fault, recorded as an IOMMU would.
+"""
+
+import numpy as np
+
+from ixy.compiled import compiled, inner
+from ixy.datasheets import intel82599_device as sheet
+from ixy.emulator.intel82599.messages import VECTORS
+from ixy.memory.ordered import array_at
+
+Mapping = np.dtype(
+    [("iova", "u8"), ("size", "u8"), ("address", "u8")]
+)  # memory that the driver mapped
+Queue = np.dtype(
+    [
+        ("ring", "u8"),  # the descriptors, here; 0 while the queue is off
+        ("size", "i8"),  # descriptors
+        ("head", "i8"),
+        ("tail", "i8"),  # as last read from its register
+        ("head_register", "u8"),  # addresses of RDH and RDT, or TDH and TDT
+        ("tail_register", "u8"),
+        ("buffer", "i8"),  # bytes of a receive buffer (SRRCTL)
+        ("drop", "u8"),  # SRRCTL.DROP_EN
+        ("cause", "u8"),  # the interrupt cause that it raises (IVAR): a bit, or 0
+    ]
+)
+# Counters. Those of each direction are in the same order: all, good, octets, broadcast, multicast,
+# then six by size.
+RX_COUNTS, TX_COUNTS = 0, 11
+ALL, GOOD, OCTETS, BROADCAST, MULTICAST, BY_SIZE = range(6)
+RXMPC, RUC, ROC, QPRC, QBRC, QPRDC = range(22, 28)
+COUNTERS = 28
+
+Port = np.dtype(
+    [
+        ("lock", "u4"),
+        ("link", "u4"),
+        ("wire", "u8"),  # its record
+        ("mappings", "u8"),  # the DMA table
+        ("mapped", "i8"),  # entries of it
+        ("receiving", "u8"),  # RXCTRL.RXEN
+        ("transmitting", "u8"),  # DMATXCTL.TE
+        ("master", "u8"),  # PCI bus master enable, and not CTRL.GIO_DIS
+        ("pad", "u8"),  # HLREG0.TXPADEN
+        ("strip", "u8"),  # the CRC is stripped
+        ("unicast", "u8"),  # FCTRL.UPE, MPE, BAM
+        ("multicast", "u8"),
+        ("broadcast", "u8"),
+        ("hashed_groups", "u8"),  # MCSTCTRL.MFE
+        ("group_shift", "u8"),  # of the address bits that MCSTCTRL.MO picks
+        ("longest", "i8"),  # frame with CRC, without VLAN tag
+        ("stations", "i8"),  # receive addresses that are valid
+        ("held", "u8"),  # the frame at the wire's end has been counted, and waits for descriptors
+        ("rss", "u8"),  # MRQC: what is hashed, 0 without RSS
+        ("toeplitz", "u8"),  # table of the hash: u4[36][256]
+        ("crc", "u8"),  # table of the CRC, u4[256]; behind it room for a frame
+        ("faults", "u8"),  # DMA faults so far, and the first one
+        ("fault_address", "u8"),
+        ("fault_size", "i8"),
+        ("raised", "u8"),  # interrupt causes of this round; the rest: see `messages`
+        ("causes", "u8"),
+        ("other", "u8"),
+        ("enabled", "u8"),
+        ("other_enabled", "u8"),
+        ("pending", "u8"),
+        ("single", "u8"),
+        ("other_vector", "u8"),
+        ("auto_clear", "u8"),
+        ("auto_mask", "u8"),
+        ("other_auto_mask", "u8"),
+        ("interval", "i8", VECTORS),
+        ("due", "i8", VECTORS),
+        ("eventfd", "i8", VECTORS),
+        ("one", "u8"),  # the address of a u8 of 1, which is what a write adds to an eventfd
+        ("tx_active", "i8"),  # transmit queues that are on
+        ("tx_queues", "u1", sheet.QUEUES),  # their numbers
+        ("reta", "u1", 128),
+        ("station", "u8", 128),  # their addresses
+        ("groups", "u4", 128),  # MTA
+        ("counts", "u8", COUNTERS),
+        ("rx", Queue, sheet.QUEUES),
+        ("tx", Queue, sheet.QUEUES),
+    ],
+    align=True,
+)
+
+
+@compiled
+def translate(port, iova, size):
+    """Where the driver's memory at a device address is; 0, and a recorded fault, if it mapped no
+    such memory.
+    """
+    mappings = array_at(port.mappings, port.mapped, Mapping)
+    size = np.uint64(size)
+    for i in range(port.mapped):
+        mapping = mappings[i]
+        if (
+            mapping.iova <= iova
+            and size <= mapping.size
+            and iova - mapping.iova <= mapping.size - size
+        ):
+            return mapping.address + (iova - mapping.iova)
+    if port.faults == 0:
+        port.fault_address = iova
+        port.fault_size = size
+    port.faults += np.uint64(1)
+    return np.uint64(0)
+
+
+@inner
+def count(port, base, data, length):
+    """Counts a good frame, its CRC included in octets and size (8.2.3.23)."""
+    counts = port.counts
+    one = np.uint64(1)
+    counts[base + GOOD] += one
+    counts[base + OCTETS] += np.uint64(length + 4)
+    if data[0] & 1:
+        all_ones = data[0] & data[1] & data[2] & data[3] & data[4] & data[5]
+        counts[base + (BROADCAST if all_ones == 0xFF else MULTICAST)] += one
+    size = length + 4
+    by_size = 0
+    if size > 64:
+        by_size = 1 + (size > 127) + (size > 255) + (size > 511) + (size > 1023)
+    counts[base + BY_SIZE + by_size] += one

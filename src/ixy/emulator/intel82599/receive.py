@@ -1,0 +1,157 @@
+"""The 82599 receives: frames from the wire to descriptors and their buffers (7.1)."""
+
+import numpy as np
+
+from ixy.compiled import inner
+from ixy.datasheets import intel82599_device as sheet
+from ixy.emulator.intel82599.classify import classify
+from ixy.emulator.intel82599.messages import raise_causes
+from ixy.emulator.intel82599.port import (
+    ALL,
+    QBRC,
+    QPRC,
+    QPRDC,
+    ROC,
+    RUC,
+    RX_COUNTS,
+    RXMPC,
+    count,
+    translate,
+)
+from ixy.emulator.wire.frames import SHORTEST, drop, is_full, peek
+from ixy.memory.ordered import Word, array_at, copy_bytes, load_acquire, store_release
+
+RX_MISS = np.uint64(sheet.EICR.RX_MISS.mask)
+
+
+@inner
+def receive(port, wire, burst):
+    """Frames from the wire: filter, choose a queue, write to memory (7.1.1, 7.1.2)."""
+    handled = 0
+    while handled < burst:
+        frame, length = peek(wire.rx)
+        if length == 0:
+            break
+        if not port.held and not admit(port, frame, length):
+            drop(wire.rx, length)
+            handled += 1
+            continue
+        info, rss, status = classify(port, frame, length)
+        # what RSS does not hash goes to queue 0, whatever the table says (7.1.2.8)
+        queue = port.rx[port.reta[rss & 127] if info & 15 else 0]
+        if queue.ring and enough_descriptors(queue, length if port.strip else length + 4):
+            deliver(port, queue, frame, length, info, rss, status)
+        elif queue.ring == 0 or queue.drop:
+            port.counts[QPRDC] += np.uint64(1)
+        elif not wire.patient and is_full(wire.rx):
+            # the packet buffer is full (7.1.9 with DROP_EN clear)
+            port.counts[RXMPC] += np.uint64(1)
+            raise_causes(port, np.uint64(0), RX_MISS)
+        else:
+            port.held = 1  # waits in the packet buffer, and all others behind it
+            break
+        port.held = 0
+        drop(wire.rx, length)
+        handled += 1
+    return handled
+
+
+@inner
+def admit(port, frame, length):
+    """Counts a frame and decides whether it is received: length, then address (8.2.3.22.13,
+    7.1.1.1).
+    """
+    port.counts[RX_COUNTS + ALL] += np.uint64(1)
+    if length < SHORTEST:
+        port.counts[RUC] += np.uint64(1)
+        return False
+    data = array_at(frame, length, np.uint8)
+    tag = 4 if data[12] == 0x81 and data[13] == 0x00 else 0  # a VLAN tag may come on top
+    if length + 4 > port.longest + tag:
+        port.counts[ROC] += np.uint64(1)
+        return False
+    if not wanted(port, data):
+        return False
+    count(port, RX_COUNTS, data, length)
+    return True
+
+
+@inner
+def wanted(port, data):
+    """The address filter of 7.1.1.1."""
+    if not data[0] & 1:
+        if port.unicast:
+            return True
+    elif port.multicast:
+        return True
+    address = np.uint64(0)
+    for i in range(6):
+        address |= np.uint64(data[i]) << np.uint64(8 * i)
+    if address == np.uint64(0xFFFFFFFFFFFF):
+        return port.broadcast != 0
+    for i in range(port.stations):
+        if port.station[i] == address:
+            return True
+    if data[0] & 1 and port.hashed_groups:
+        bits = np.int64(address >> port.group_shift) & 0xFFF
+        return (port.groups[bits >> 5] >> (bits & 31)) & 1 != 0
+    return False
+
+
+@inner
+def enough_descriptors(queue, length):
+    """Whether a receive queue has descriptors for so many bytes. A tail beyond the ring
+    offers none.
+    """
+    needed = 1 if length <= queue.buffer else (length + queue.buffer - 1) // queue.buffer
+    free = queue.tail - queue.head
+    if (free if free >= 0 else free + queue.size) < needed:
+        queue.tail = load_acquire(array_at(queue.tail_register, 1, Word)[0], "value")
+        free = queue.tail - queue.head
+    return queue.tail < queue.size and (free if free >= 0 else free + queue.size) >= needed
+
+
+@inner
+def deliver(port, queue, frame, length, info, rss, status):
+    """Writes a frame to the buffers of as many descriptors as it takes, and writes these back
+    (7.1.6.2).
+    """
+    if not port.strip:
+        frame, length = with_crc(port, frame, length)
+    ring = array_at(queue.ring, queue.size, sheet.RxDescriptor)
+    head = queue.head
+    done = 0
+    while done < length:
+        descriptor = ring[np.uint64(head)]  # a signed index would be tested for its sign
+        part = min(length - done, queue.buffer)
+        target = translate(port, descriptor.buffer, part)
+        if target == 0:
+            queue.ring = 0
+            return
+        copy_bytes(target, frame + np.uint64(done), part)
+        done += part
+        last = sheet.RX_EOP | status if done == length else 0
+        descriptor.info = info
+        descriptor.rss = rss
+        store_release(descriptor, "done", sheet.RX_DD | last | part << 32)
+        head = head + 1 if head + 1 < queue.size else 0
+    queue.head = head
+    store_release(array_at(queue.head_register, 1, Word)[0], "value", head)
+    port.counts[QPRC] += np.uint64(1)
+    port.counts[QBRC] += np.uint64(length)
+    port.raised |= queue.cause
+
+
+@inner
+def with_crc(port, frame, length):
+    """A copy of a frame with its CRC behind it (IEEE 802.3, 3.2.9)."""
+    table = array_at(port.crc, 256, np.uint32)
+    copy = port.crc + np.uint64(1024)
+    copy_bytes(copy, frame, length)
+    data = array_at(copy, length + 4, np.uint8)
+    crc = np.uint32(0xFFFFFFFF)
+    for i in range(length):
+        crc = table[(crc ^ data[i]) & 0xFF] ^ crc >> np.uint32(8)
+    for i in range(4):
+        data[length + i] = (~crc >> np.uint32(8 * i)) & 0xFF
+    return copy, length + 4
