@@ -19,7 +19,7 @@ test: .venv/.test  ## run the tests, compiled and again as plain Python (PYTEST_
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -m "not compiled" $(PYTEST_ARGS)
 
-guest-test: .venv/.test  ## let Linux in virtual machines judge, as root (1.3 GB in ~/.cache/ixy-guest)
+guest-test: .venv/.test  ## let Linux in virtual machines judge, as root (keeps 1.3 GB in ~/.cache)
 	$(BIN)/python tests/guest/cache.py
 	$(BIN)/python -m pytest tests/guest $(PYTEST_ARGS)
 
