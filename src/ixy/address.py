@@ -12,6 +12,7 @@ from ixy.memory.pool import DEFAULT_BUFS, Mempool
 
 if TYPE_CHECKING:
     from ixy.emulator.bus import EmulatedFunction
+    from ixy.emulator.intel82599.model import Intel82599
 
 KINDS = ("emu:WIRE",)
 NUMBER = r"-?[0-9]{1,4000}"  # what int() takes
@@ -62,9 +63,8 @@ def _open_emulated(
 ) -> "tuple[Device, EmulatedFunction]":
     from ixy.drivers.ixgbe.driver import DEFAULT_RING, IxgbeDevice
     from ixy.emulator.bus import EmulatedFunction
-    from ixy.emulator.intel82599.model import Intel82599
     from ixy.emulator.runner import compile_ahead
-    from ixy.emulator.wire import OPTIONS, plug_in
+    from ixy.emulator.wire import OPTIONS
 
     compile_ahead()
     known = {"queues", "ring", "pool", "mac", "model"}
@@ -75,22 +75,31 @@ def _open_emulated(
     queues = _number(address, options, "queues", 1)
     ring = _number(address, options, "ring", DEFAULT_RING)
     buffers = _number(address, options, "pool", 0)
+    if queues > 64:
+        raise IxyError(f"{address}: {queues} queues: give it 1 to 64")
+    chosen = pools if pools is not None else _shared_pools(queues, buffers, address)
+    function = EmulatedFunction(address, emulated_card(address, rest, options))
+    return IxgbeDevice(function, chosen, ring), function
+
+
+def emulated_card(address: str, wire: str, options: dict[str, str]) -> "Intel82599":
+    """A card with a wire plugged in. `options` are the wire's, and the card's `mac` and `model`;
+    others are ignored. Raises IxyError for values that there are not.
+    """
+    from ixy.emulator.intel82599.model import Intel82599
+    from ixy.emulator.wire import OPTIONS, plug_in
+
     mac = (
         _mac(address, options["mac"])
         if "mac" in options
         else bytes([2, 0, 0, 0, 0, next(_ports) % 256])
     )
-    if queues > 64:
-        raise IxyError(f"{address}: {queues} queues: give it 1 to 64")
-    chosen = pools if pools is not None else _shared_pools(queues, buffers, address)
-    wire = plug_in(rest, {name: _value(options[name]) for name in options if name in OPTIONS})
+    plugged = plug_in(wire, {name: _value(options[name]) for name in options if name in OPTIONS})
     try:
-        model = Intel82599(wire, mac, options.get("model", "82599"))
+        return Intel82599(plugged, mac, options.get("model", "82599"))
     except IxyError:
-        wire.close()
+        plugged.close()
         raise
-    function = EmulatedFunction(address, model)
-    return IxgbeDevice(function, chosen, ring), function
 
 
 def _shared_pools(queues: int, buffers: int, address: str) -> Sequence[Mempool]:

@@ -2,7 +2,7 @@
 
 import typer
 
-from ixy.cli import bench, capture, devices, forward, generate, regs, replay
+from ixy.cli import bench, capture, devices, emulate, forward, generate, regs, replay
 
 app = typer.Typer(
     name="ixy",
@@ -11,5 +11,5 @@ app = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
 )
-for module in (devices, forward, generate, capture, replay, regs, bench):
+for module in (devices, forward, generate, capture, replay, emulate, regs, bench):
     app.command(name=module.NAME, help=module.HELP, epilog=module.EXAMPLE)(module.command)
