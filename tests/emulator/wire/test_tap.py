@@ -109,11 +109,24 @@ def test_an_interface_that_is_no_tap_is_refused(interface: str) -> None:
         plug_in("tap:lo", {})
 
 
+def switch(interface: str, *, up: bool) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, 0x8914, struct.pack("16sH22x", interface.encode(), up))  # IFF_UP
+
+
+@pytest.mark.root
+def test_the_link_is_the_interfaces(interface: str) -> None:
+    with Nic(Tap(interface)) as nic:
+        for up in (False, True):
+            switch(interface, up=up)
+            nic.step()
+            assert nic.device.link_speed() == (10000 if up else 0)
+
+
 @pytest.mark.root
 def test_frames_that_linux_does_not_take_are_lost_and_counted(interface: str) -> None:
     with Nic(Tap(interface)) as nic:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-            fcntl.ioctl(control, 0x8914, struct.pack("16sH22x", interface.encode(), 0))  # down
+        switch(interface, up=False)
         nic.device.tx[0].send([of_length(60)] * 3)
         nic.step(2)
         assert nic.device.statistics().dropped["wire_lost"] == 3

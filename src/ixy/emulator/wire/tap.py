@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import select
 import socket
 import struct
 from contextlib import suppress
@@ -17,9 +18,9 @@ from ixy.system import read_file, write_file
 
 TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000  # linux/if_tun.h
 BURST = 64  # system calls per round and direction
-EAGAIN, EBADFD = errno.EAGAIN, errno.EBADFD
+EAGAIN = errno.EAGAIN
 
-TapState = np.dtype([("file", "i8"), ("failure", "i8")])
+TapState = np.dtype([("file", "i8")])
 
 
 class Tap(Wire):
@@ -34,15 +35,18 @@ class Tap(Wire):
         self.file = _open_tap(interface)
         state = np.zeros(1, TapState)
         state[0]["file"] = self.file
+        self._writable = select.poll()
+        self._writable.register(self.file, select.POLLOUT)
         super().__init__(pump_tap, patient=True, state=state)
 
     @property
     def link(self) -> bool:
-        """Down once the interface is gone."""
-        return self.state is not None and int(self.state[0]["failure"]) == 0
+        """Whether the interface is there and up: only then does Linux call its file writable."""
+        return any(state == select.POLLOUT for _, state in self._writable.poll(0))
 
     def close(self) -> None:
         """Removes the interface, unless it was made to stay (`ip tuntap add`)."""
+        self._writable.unregister(self.file)
         os.close(self.file)
         super().close()
 
@@ -93,8 +97,6 @@ def pump_tap(address):
             break
         count = np.int64(read_file(state.file, target, LONGEST))
         if count <= 0:
-            if count == -EBADFD:
-                state.failure = count  # the interface has been removed
             break
         if count < SHORTEST:
             array_at(target + np.uint64(count), SHORTEST - count, np.uint8)[:] = 0
