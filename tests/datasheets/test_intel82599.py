@@ -43,7 +43,7 @@ def test_the_driver_uses_each_row_of_its_part(row) -> None:
 def test_a_row_is_well_formed(row) -> None:
     assert re.fullmatch(r"[A-Z][A-Z0-9_]*", row.name)
     assert row.access in ACCESSES
-    assert re.fullmatch(r"8\.2\.3\.\d+\.\d+", row.section), "each row comes from a section"
+    assert re.fullmatch(r"8\.2\.3\.\d+(\.\d+)?", row.section), "each row comes from a section"
     assert row.title.strip() == row.title != ""
     assert 0 <= row.reset < 2**32
     assert len(row.offsets) >= 1
@@ -68,7 +68,8 @@ def test_no_two_registers_share_an_offset() -> None:
 
 
 def test_each_section_has_one_row_or_a_pair() -> None:
-    sections = [row.section for row in ROWS]
+    sections = [row.section for row in ROWS if row.section.count(".") == 4]
+    assert len(sections) > 200
     assert sorted(sections) == sorted(set(sections))
 
 
@@ -83,7 +84,10 @@ def test_fields_are_inside_the_word_and_disjoint(row) -> None:
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_each_class_of_fields_belongs_to_a_register(name: str) -> None:
-    declared = {key: value for key, value in vars(FIELDS[name]).items() if isinstance(value, Field)}
+    kind = FIELDS[name]
+    declared = {
+        key: getattr(kind, key) for key in dir(kind) if isinstance(getattr(kind, key), Field)
+    }
     assert declared
     assert sheet.WHOLE.registers[name].fields == declared
 
@@ -151,8 +155,11 @@ def test_literal_fields(name: str, field: str, mask: int) -> None:
 
 
 def test_statistics_clear_when_they_are_read() -> None:
-    statistics = [row for row in ROWS if row.section.startswith("8.2.3.23.")]
-    assert len(statistics) > 20
+    settings = ("RQSMR", "TQSM", "RXDSTATCTRL")
+    statistics = [
+        row for row in ROWS if row.section.startswith("8.2.3.23") and row.name not in settings
+    ]
+    assert len(statistics) > 60
     assert {row.access for row in statistics} == {"RC"}
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ixy.datasheets.registers import Bound, Registers
 
 NAME = "regs"
-HELP = "Show every register of a device, decoded, as the driver has set it up."
+HELP = "Show the registers that the driver uses, decoded, as it has set them up."
 EXAMPLE = "Example: ixy regs emu:loopback"
 
 

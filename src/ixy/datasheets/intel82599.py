@@ -38,9 +38,10 @@ class CTRL_EXT(Fields):
 
 
 class EEC(Fields):
-    """An EEPROM is present; its automatic read is done."""
+    """The EEPROM's pins, present, automatic read done, 16-bit addresses, log2 of words / 64."""
 
-    PRES, ARD = bit(8), bit(9)
+    SK, CS, DI, DO, REQ, GNT = bit(0), bit(1), bit(2), bit(3), bit(6), bit(7)
+    PRES, ARD, ADDR_SIZE, SIZE = bit(8), bit(9), bit(10), bits(11, 14)
 
 
 class RDRXCTL(Fields):
@@ -150,7 +151,8 @@ class MRQC(Fields):
 class TXDCTL(Fields):
     """Prefetch below PTHRESH descriptors on the chip if HTHRESH wait; write back in WTHRESHs."""
 
-    PTHRESH, HTHRESH, WTHRESH, ENABLE = bits(0, 6), bits(8, 14), bits(16, 22), bit(25)
+    PTHRESH, HTHRESH, WTHRESH = bits(0, 6), bits(8, 14), bits(16, 22)
+    ENABLE, SWFLSH = bit(25), bit(26)
 
 
 INTEL82599 = Datasheet(
@@ -189,7 +191,7 @@ INTEL82599 = Datasheet(
     RTTDCS      0x04900 RW 0x00C00000 8.2.3.10.2 DCB Transmit Descriptor Plane Control
     HLREG0      0x04240 RW 0x00010403 8.2.3.22.8 MAC Core Control 0
     MAXFRS      0x04268 RW 0x05EE0000 8.2.3.22.13 Maximum Frame Size
-    AUTOC       0x042A0 RW 0x0000C09C 8.2.3.22.19 Auto-Negotiation Control
+    AUTOC       0x042A0 RW 0xC09C6084 8.2.3.22.19 Auto-Negotiation Control
     LINKS       0x042A4 RO - 8.2.3.22.20 Link Status
     CRCERRS     0x04000 RC - 8.2.3.23.1 CRC Error Count
     RXMPC       0x03FA0+4*8 RC - 8.2.3.23.4 Receive Missed Packets Count

@@ -65,3 +65,25 @@ def test_empty_pointers_and_sections_are_left_out() -> None:
     image[0x05] = 0x200
     image[0x200] = 0xFFFF
     assert checksum(image) == (before + 0xFFFF + 0x200) & 0xFFFF
+
+
+def test_what_drivers_look_for() -> None:
+    image = [int(word) for word in eeprom_image(bytes(6))]
+    assert image[0x15] == 0xFAFA  # the part number is a string, at a pointer
+    number = image[image[0x16] : image[0x16] + image[image[0x16]]]
+    assert b"".join(word.to_bytes(2, "big") for word in number[1:]) == b"E82599-001"
+    firmware = image[0x0F]
+    assert image[firmware + 2] == 0xFFFF  # it does not manage the link
+    assert image[image[firmware + 7] + 7] > 5  # its version
+    assert image[0x28] == image[0x37] == 0xFFFF  # no further addresses
+
+
+def test_sfp_modules_have_a_set_up_sequence() -> None:
+    image = [int(word) for word in eeprom_image(bytes(6))]
+    place, found = image[0x2B] + 1, {}
+    while image[place] != 0xFFFF:
+        found[image[place]] = image[place + 1]
+        place += 2
+    assert set(found) == set(range(3, 9))
+    for sequence in found.values():
+        assert image[sequence + 1] == 0xFFFF  # nothing to write

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ixy.datasheets.intel82599_device import MODELS, WHOLE
+from ixy.datasheets.intel82599_device import MODELS, WHOLE, WRITABLE
 from ixy.emulator.intel82599.model import MAX_MAPPINGS, Intel82599
 from ixy.errors import IxyError
 from rig import MAC, OTHER, Bare, Bench, ethernet, numbered
@@ -222,19 +222,23 @@ def test_read_only_registers(model: Intel82599, offset: int) -> None:
     assert model.read(offset) == before
 
 
-ALIASES = [(0xA200, 0x5400), (0xA27C, 0x547C), (0xEC80, 0x5818), (0xEB00, 0x5C00), (0xEB7C, 0x5C7C),
+ALIASES = [(0xA200, 0x5400), (0xA204, 0x5404), (0xEA00, 0x5480),
+           (0xA27C, 0x547C), (0xEC80, 0x5818), (0xEB00, 0x5C00), (0xEB7C, 0x5C7C),
            (0xEB80, 0x5C80), (0x1014, 0x2100), (0x13D4, 0x213C), (0x100C, 0x2200)]  # fmt: skip
 
 
 @pytest.mark.parametrize(("native", "alias"), ALIASES, ids=str)
 def test_aliases_are_one_register(model: Intel82599, native: int, alias: int) -> None:
-    model.write(native, 0x01020304)
-    assert model.read(alias) == 0x01020304
-    model.write(alias, 0x05060708)
-    assert model.read(native) == 0x05060708
+    model.write(native, 0x00000304)
+    assert model.read(alias) == 0x00000304
+    model.write(alias, 0x00000708)
+    assert model.read(native) == 0x00000708
 
 
-SPECIAL = ["CTRL", "EERD", "SWSM", "EEC", "RDRXCTL", "RDBAL", "TDBAL", "EITR", "EIAM", "EIAM_EX"]
+SPECIAL = (  # what is written is not what is read
+    "CTRL", "EERD", "SWSM", "EEC", "RDRXCTL", "EITR", "EIAM", "EIAM_EX", "AUTOC", "ESDP", "I2CCTL",
+    "MSCA", "MSRWD", "TXDCTL", "FDIRCTRL", "FDIRCMD",
+)  # fmt: skip
 STORAGE = [
     offset
     for row in WHOLE.rows
@@ -252,7 +256,7 @@ def test_any_write_is_survived_and_low_bits_are_stored(writes: list[tuple[int, i
     latest = {}
     for offset, value in writes:
         bare.write(offset, value)
-        latest[offset] = value
+        latest[offset] = value & WRITABLE.get(WHOLE.at(offset)[0].name, 0xFFFFFFFF)
     bare.wire.arrive(numbered(1), ethernet(to=OTHER))
     before = bare.peek(0x1000, 0x1000)
     bare.step()
@@ -397,3 +401,62 @@ def test_there_is_a_limit_to_mappings(model: Intel82599) -> None:
         model.dma_map(1 << 40, 0x1000, 4096)
     model.dma_unmap(5 << 20)
     model.dma_map(1 << 40, 0x1000, 4096)
+
+
+# Registers that answer at once
+
+
+MASKS = {0x3220: 0x8007FFF0, 0x3260: 0x8007FFF0, 0x32A0: 0xFFFF, 0x1000: 0xFFFFFF80,
+         0x1008: 0xFFF80, 0x6000: 0xFFFFFF80, 0x6008: 0xFFF80, 0x5404: 0x8000FFFF}  # fmt: skip
+
+
+@pytest.mark.parametrize("offset", MASKS, ids=hex)
+@pytest.mark.parametrize("pattern", [0x5A5A5A5A, 0xA5A5A5A5, 0, 0xFFFFFFFF], ids=hex)
+def test_reserved_bits_are_not_stored(model: Intel82599, offset: int, pattern: int) -> None:
+    model.write(offset, pattern)
+    assert model.read(offset) == pattern & MASKS[offset]
+
+
+@pytest.mark.parametrize(("control", "status"), [(0x8D00, 0x8D04), (0x8800, 0x8804)])
+def test_the_security_blocks_are_empty_when_they_are_stopped(
+    model: Intel82599, control: int, status: int
+) -> None:
+    assert model.read(status) & 1 == 0
+    model.write(control, model.read(control) | 2)
+    assert model.read(status) & 1 == 1
+    model.write(control, model.read(control) & ~2)
+    assert model.read(status) & 1 == 0
+
+
+def test_the_security_blocks_stop_the_packets(bare: Bare) -> None:
+    bare.receiver()
+    bare.transmitter()
+    bare.write(0x8D00, 3)
+    bare.write(0x8800, 3)
+    bare.wire.arrive(numbered(1))
+    bare.describe(0, 0x2B300000 | 60, data=numbered(2))
+    assert bare.send(1) == []
+    assert bare.received(0)[8] & 1 == 0
+    bare.write(0x8D00, 1)
+    bare.write(0x8800, 1)
+    bare.step()
+    assert bare.wire.sent() == [numbered(2)]
+    assert bare.received(0)[8] & 1 == 1
+
+
+def test_the_flow_director_is_ready_at_once(model: Intel82599) -> None:
+    model.write(0xEE00, 0x20000001)
+    assert model.read(0xEE00) == 0x20000009
+    model.write(0xEE2C, 0x00018041)
+    assert model.read(0xEE2C) == 0x00018040
+
+
+def test_a_queues_software_flush_ends_at_once(model: Intel82599) -> None:
+    model.write(0x6028, 0x06000000)
+    assert model.read(0x6028) == 0x02000000
+
+
+@pytest.mark.parametrize("offset", [0x8A3C, 0x8A4C, 0x8F40, 0x8F80, 0x1FFFC], ids=hex)
+def test_registers_that_are_not_modelled_read_0(model: Intel82599, offset: int) -> None:
+    model.write(offset, 0xFFFFFFFF)
+    assert model.read(offset) == 0

@@ -78,3 +78,11 @@ class Filters(Storage):
         """The hash's table follows from the key."""
         key = b"".join(self._word("RSSRK", i).to_bytes(4, "little") for i in range(10))
         self._toeplitz[:] = toeplitz_table(key)
+
+    def write_FDIRCTRL(self, value: int, _: int) -> None:
+        """The flow director's memory is ready at once. It holds no filters: none ever matches."""
+        self._store_named("FDIRCTRL", 0, value | sheet.FDIRCTRL.INIT_DONE.mask)
+
+    def write_FDIRCMD(self, value: int, _: int) -> None:
+        """A command is through as soon as it is given."""
+        self._store_named("FDIRCMD", 0, value & ~sheet.FDIRCMD.CMD.mask)

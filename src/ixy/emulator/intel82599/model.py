@@ -12,9 +12,11 @@ from ixy.compiled import compiled
 from ixy.datasheets import intel82599_device as sheet
 from ixy.emulator.intel82599 import datapath
 from ixy.emulator.intel82599.configuration import Configuration
+from ixy.emulator.intel82599.eeprom import Eeprom
 from ixy.emulator.intel82599.filters import Filters
 from ixy.emulator.intel82599.general import General
 from ixy.emulator.intel82599.link import Link
+from ixy.emulator.intel82599.phy import Phy
 from ixy.emulator.intel82599.port import Mapping
 from ixy.emulator.intel82599.queues import Queues
 from ixy.emulator.intel82599.statistics import Statistics
@@ -26,7 +28,7 @@ from ixy.memory.ordered import address_of
 MAX_MAPPINGS = 1024
 
 
-class Intel82599(General, Link, Filters, Queues, Statistics, Configuration):
+class Intel82599(Eeprom, General, Phy, Link, Filters, Queues, Statistics, Configuration):
     """An 82599 with a wire in its port. Raises IxyError for a model that it does not know."""
 
     def __init__(self, wire: Wire, mac: bytes, model: str = "82599") -> None:
@@ -129,6 +131,7 @@ class Intel82599(General, Link, Filters, Queues, Statistics, Configuration):
         self._set(held=0, faults=0, receiving=0, transmitting=0, link=self.has_link())
         self.configure_queues()
         self.load_eeprom()
+        self.reset_phy()
         self.reset_filters()
         self.reset_interrupts()
         self.configure_bus()

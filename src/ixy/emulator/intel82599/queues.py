@@ -19,13 +19,30 @@ class Queues(Storage):
             self._configure_rx(queue)
             self._configure_tx(queue)
 
-    def write_RXCTRL(self, value: int, _: int) -> None:
-        """Starts and stops the receiver."""
-        self._set(receiving=sheet.RXCTRL.RXEN.of(value))
+    def _configure_units(self, *_: int) -> None:
+        """Starts and stops receiver and transmitter. The security blocks, which their packets pass,
+        can stop them too (8.2.3.12).
+        """
+        receives = self._field(sheet.RXCTRL.RXEN, "RXCTRL")
+        transmits = self._field(sheet.DMATXCTL.TE, "DMATXCTL")
+        stopped_rx = self._field(sheet.SECRXCTRL.RX_DIS, "SECRXCTRL")
+        stopped_tx = self._field(sheet.SECTXCTRL.TX_DIS, "SECTXCTRL")
+        self._set(
+            receiving=int(receives and not stopped_rx),
+            transmitting=int(transmits and not stopped_tx),
+        )
 
-    def write_DMATXCTL(self, value: int, _: int) -> None:
-        """Starts and stops the transmitter."""
-        self._set(transmitting=sheet.DMATXCTL.TE.of(value))
+    write_RXCTRL = write_DMATXCTL = write_SECRXCTRL = write_SECTXCTRL = _configure_units
+
+    def read_SECRXSTAT(self, word: int, _: int) -> int:
+        """The block is empty as soon as it is stopped."""
+        stopped = self._field(sheet.SECRXCTRL.RX_DIS, "SECRXCTRL")
+        return sheet.SECRXSTAT.RDY.put(word, stopped)
+
+    def read_SECTXSTAT(self, word: int, _: int) -> int:
+        """The block is empty as soon as it is stopped."""
+        stopped = self._field(sheet.SECTXCTRL.TX_DIS, "SECTXCTRL")
+        return sheet.SECTXSTAT.RDY.put(word, stopped)
 
     def write_RXDCTL(self, value: int, index: int) -> None:
         """Starts a queue at descriptor 0, or stops it; ENABLE reads back at once (4.6.7.1)."""
@@ -40,7 +57,8 @@ class Queues(Storage):
             self._configure_rx(index)
 
     def write_TXDCTL(self, value: int, index: int) -> None:
-        """Starts a queue at descriptor 0, or stops it."""
+        """Starts a queue at descriptor 0, or stops it. Nothing is left to flush."""
+        self._store_named("TXDCTL", index, value & ~sheet.TXDCTL.SWFLSH.mask)
         if index < sheet.QUEUES:
             if not value & sheet.TXDCTL.ENABLE.mask or not self.port[0]["tx"][index]["ring"]:
                 self._rewind("tx", "TDH", index)

@@ -62,11 +62,12 @@ class Storage:
 
     def _store(self, row: Register, index: int, value: int) -> None:
         place = row.offsets[index] // 4
+        value &= sheet.WRITABLE.get(row.name, 0xFFFFFFFF)
         if row.access == "W1S":
             value |= int(self.registers[place])
         if row.access == "W1C":
             value = int(self.registers[place]) & ~value
-        self.registers[place] = 0 if row.access == "WO" else value & 0xFFFFFFFF
+        self.registers[place] = 0 if row.access == "WO" else value
 
     def _set(self, **values: int) -> None:
         for name, value in values.items():
