@@ -15,7 +15,19 @@ from rig import MAC, Bench
 
 VERSION, DMA_MAP, DMA_UNMAP, INFO, REGION_INFO, IRQ_INFO = 1, 2, 3, 4, 5, 7
 SET_IRQS, READ, WRITE, RESET, WRITE_MULTI = 8, 9, 10, 13, 15
+TRIGGER_EVENTFD = 0x24
 QEMU = {"max_msg_fds": 8, "max_data_xfer_size": 1048576, "pgsizes": 4096, "max_dma_maps": 65535}
+
+
+def memfd(size: int, content: bytes = b"") -> int:
+    file = os.memfd_create("test")
+    os.ftruncate(file, size)
+    os.pwrite(file, content, 0)
+    return file
+
+
+def set_irqs(flags: int, index: int, start: int, count: int, data: bytes = b"") -> bytes:
+    return struct.pack("<IIIII", 20 + len(data), flags, index, start, count) + data
 
 
 class Client:

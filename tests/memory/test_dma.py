@@ -119,3 +119,10 @@ def test_huge_pages() -> None:
 def test_too_much_memory_is_an_error_of_ours() -> None:
     with pytest.raises(IxyError, match="DMA memory"):
         DmaMemory(1 << 50)
+
+
+def test_who_is_given_the_file_cannot_cut_it_short() -> None:
+    memory = DmaMemory(8192)
+    with pytest.raises(PermissionError):
+        os.ftruncate(memory.file, 0)
+    memory.close()

@@ -100,10 +100,8 @@ class Server:
                 payload = self._agree(message.payload)
             elif not self._greeted or head.flags & sheet.TYPE:
                 raise Broken("it does not speak vfio-user")
-            elif head.command not in self.device.commands:
-                raise OSError(errno.ENOTSUP, "no such command")
             else:
-                payload, files = self.device.commands[head.command](message.payload, message.files)
+                payload, files = self.device.obey(head.command, message.payload, message.files)
         except (OSError, struct.error) as failure:
             error = error_of(failure)
         if head.flags & sheet.NO_REPLY:

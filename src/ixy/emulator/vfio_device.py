@@ -40,7 +40,7 @@ class VfioDevice:
         self._maps: dict[int, tuple[int, ClientMemory | None]] = {}
         self._eventfds: dict[tuple[int, int], int] = {}
         self._masked: set[tuple[int, int]] = set()
-        self.commands: dict[int, Callable[[bytes, list[int]], Reply]] = {
+        self._commands: dict[int, Callable[[bytes, list[int]], Reply]] = {
             Command.DMA_MAP: self._dma_map,
             Command.DMA_UNMAP: self._dma_unmap,
             Command.DEVICE_GET_INFO: self._device_info,
@@ -53,13 +53,21 @@ class VfioDevice:
             Command.DEVICE_RESET: self._reset,
         }
 
+    def obey(self, command: int, payload: bytes, files: list[int]) -> Reply:
+        """Does what the client asks for. What it has written as memory before comes first."""
+        if command not in self._commands:
+            raise OSError(errno.ENOTSUP, "no such command")
+        self.model.watch.notice()
+        return self._commands[command](payload, files)
+
     def forget_client(self) -> None:
         """Back to the state after a reset: no memory, no interrupts."""
         for vector in list(self._eventfds):
             self._connect(*vector, None)
         for address in list(self._maps):
             self._unmap(address)
-        self._reset(b"", [])
+        self.model.watch.clear()
+        self.model.function_level_reset()
         self.capabilities.clear()
 
     def has_lost_memory(self) -> bool:
@@ -136,7 +144,28 @@ class VfioDevice:
         size, index = self._size_of(fields.index), fields.index
         flags = vfio.REGION_READABLE | vfio.REGION_WRITEABLE if size else 0
         info = vfio.REGION_INFO
-        return info.pack(argsz=info.size, flags=flags, index=index, size=size), ()
+        if index != REGISTERS:
+            return info.pack(argsz=info.size, flags=flags, index=index, size=size), ()
+        pages = [TX_DOORBELLS]
+        if sheet.BY_MESSAGE in self.capabilities:
+            pages.append(RX_DOORBELLS)
+        areas = vfio.AREAS.pack(count=len(pages))
+        areas += b"".join(vfio.AREA.pack(offset=page, size=PAGE) for page in pages)
+        chain = vfio.CAPABILITY.pack(id=vfio.SPARSE_MMAP, version=1) + areas
+        total = info.size + len(chain)
+        flags |= vfio.REGION_MMAP | vfio.REGION_CAPS
+        place = {"index": index, "cap_offset": info.size, "size": size}
+        reply = info.pack(argsz=total, flags=flags, **place)
+        if fields.argsz < total:
+            return reply, ()  # it asks again, with room for all
+        self._watch(pages)
+        return reply + chain, (self.model.registers_file,)
+
+    def _watch(self, pages: list[int]) -> None:
+        """The client may map these from now on."""
+        self.model.watch.clear()
+        for page in pages:
+            self.model.watch.add(page, PAGE)
 
     def _region_read(self, payload: bytes, _: list[int]) -> Reply:
         offset, region, count = sheet.ACCESS.unpack(payload)
@@ -203,7 +232,7 @@ class VfioDevice:
         """Whole words. A write of a part leaves the rest of its word as it is stored (8.1)."""
         if len(data) < 4:
             place = offset & ~3
-            word = bytearray(int(self.model.registers[place // 4]).to_bytes(4, "little"))
+            word = bytearray(int(self.model.known[place // 4]).to_bytes(4, "little"))
             word[offset - place : offset - place + len(data)] = data
             offset, data = place, bytes(word)
         for at in range(0, len(data), 4):

@@ -1,6 +1,7 @@
 """Memory that a device may read and write by itself (direct memory access)."""
 
 import ctypes
+import fcntl
 import mmap
 import os
 from contextlib import suppress
@@ -26,9 +27,12 @@ class DmaMemory:
         unit = HUGE_PAGE if huge else mmap.PAGESIZE
         self.size = -(-size // unit) * unit
         self.page = HUGE_PAGE if huge else self.size
-        self.file = os.memfd_create("ixy", os.MFD_CLOEXEC | (os.MFD_HUGETLB if huge else 0))
+        flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | (os.MFD_HUGETLB if huge else 0)
+        self.file = os.memfd_create("ixy", flags)
         try:
             os.ftruncate(self.file, self.size)
+            # whoever is given the file cannot cut it short: that would kill who uses the memory
+            fcntl.fcntl(self.file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
             self._map = mmap.mmap(self.file, self.size)
         except OSError as error:
             os.close(self.file)

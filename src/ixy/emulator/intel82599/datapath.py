@@ -7,6 +7,7 @@ from ixy.emulator.intel82599.messages import deliver_messages, raise_causes
 from ixy.emulator.intel82599.port import Port
 from ixy.emulator.intel82599.receive import receive
 from ixy.emulator.intel82599.transmit import transmit
+from ixy.emulator.intel82599.watch import changed
 from ixy.emulator.wire.base import WireRecord
 from ixy.emulator.wire.frames import drop_all, is_full
 from ixy.memory.ordered import array_at, lock, unlock
@@ -17,12 +18,14 @@ BURST = 64  # frames per round and direction: long enough to be fast, short enou
 
 @compiled
 def run(ports, until, burst):
-    """Runs ports (their addresses, u8) until a time in ns, or until a wire needs service."""
+    """Runs ports (their addresses, u8) until a time in ns, or until one needs the model's help."""
     idle = 0
     while now() < until:
         handled = 0
         for address in ports:
             port = array_at(address, 1, Port)[0]
+            if port.watched and changed(port):
+                return
             handled += step(port, burst)
             if not JIT:
                 nap(1)  # or nobody who waits for the port's lock would be interpreted in time

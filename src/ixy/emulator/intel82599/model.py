@@ -20,6 +20,7 @@ from ixy.emulator.intel82599.phy import Phy
 from ixy.emulator.intel82599.port import Mapping
 from ixy.emulator.intel82599.queues import Queues
 from ixy.emulator.intel82599.statistics import Statistics
+from ixy.emulator.intel82599.watch import Watch
 from ixy.emulator.wire.base import Wire
 from ixy.emulator.wire.frames import LONGEST
 from ixy.errors import IxyError
@@ -35,7 +36,7 @@ class Intel82599(Eeprom, General, Phy, Link, Filters, Queues, Statistics, Config
         if model not in sheet.MODELS:
             raise IxyError(f"unknown model {model!r}: give it one of {', '.join(sheet.MODELS)}")
         super().__init__(mac)
-        self.wire = wire
+        self.wire, self.watch = wire, Watch(self, self.write)
         self._device = sheet.MODELS[model]
         self._mappings = np.zeros(MAX_MAPPINGS, Mapping)
         self._crc = np.concatenate([_crc_table(), np.zeros(LONGEST // 4 + 1, np.uint32)])
@@ -106,6 +107,11 @@ class Intel82599(Eeprom, General, Phy, Link, Filters, Queues, Statistics, Config
         frames = int(_step(self.port, burst))
         self.service()
         return frames
+
+    def service(self) -> None:
+        """What the compiled data path leaves to Python: call it between slices."""
+        self.watch.notice()
+        super().service()
 
     def fault(self) -> str | None:
         """The first DMA fault, in words."""

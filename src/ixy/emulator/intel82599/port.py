@@ -57,6 +57,8 @@ Port = np.dtype(
         ("rss", "u8"),  # MRQC: what is hashed, 0 without RSS
         ("toeplitz", "u8"),  # table of the hash: u4[36][256]
         ("crc", "u8"),  # table of the CRC, u4[256]; behind it room for a frame
+        ("ranges", "u8"),  # registers that are written behind the model's back: see `watch`
+        ("watched", "i8"),  # how many ranges
         ("faults", "u8"),  # DMA faults so far, and the first one
         ("fault_address", "u8"),
         ("fault_size", "i8"),

@@ -22,7 +22,9 @@ class Storage:
     def __init__(self) -> None:
         self._memory = DmaMemory(sheet.REGISTER_SPACE)
         self.registers = np.frombuffer(self._memory.view(0, sheet.REGISTER_SPACE), np.uint32)
-        self.registers_address = self._memory.address
+        self.registers_address, self.registers_file = self._memory.address, self._memory.file
+        self.known = np.zeros(len(self.registers), np.uint32)  # as stored here: see `watch`
+        self.stored: tuple[int, int] | None = None  # a driver's store that is being obeyed
         self.port = records(1, Port)
         self._guard = threading.RLock()
         self._depth = 0
@@ -41,7 +43,7 @@ class Storage:
 
     def clear_storage(self) -> None:
         """Registers to the values that the datasheet gives after a reset."""
-        self.registers[:] = 0
+        self.registers[:] = self.known[:] = 0
         for row in sheet.WHOLE.rows:
             for index in range(len(row.offsets) if row.reset else 0):
                 self._store(row, index, row.reset)
@@ -55,7 +57,7 @@ class Storage:
         return int(field.of(self._word(name)))
 
     def _word(self, name: str, index: int = 0) -> int:
-        return int(self.registers[sheet.WHOLE.registers[name].offsets[index] // 4])
+        return int(self.known[sheet.WHOLE.registers[name].offsets[index] // 4])
 
     def _store_named(self, name: str, index: int, value: int) -> None:
         self._store(sheet.WHOLE.registers[name], index, value)
@@ -64,10 +66,13 @@ class Storage:
         place = row.offsets[index] // 4
         value &= sheet.WRITABLE.get(row.name, 0xFFFFFFFF)
         if row.access == "W1S":
-            value |= int(self.registers[place])
+            value |= int(self.known[place])
         if row.access == "W1C":
-            value = int(self.registers[place]) & ~value
-        self.registers[place] = 0 if row.access == "WO" else value
+            value = int(self.known[place]) & ~value
+        word = 0 if row.access == "WO" else value
+        self.known[place] = word
+        if self.stored != (place, word):
+            self.registers[place] = word
 
     def _set(self, **values: int) -> None:
         for name, value in values.items():

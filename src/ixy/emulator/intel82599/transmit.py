@@ -15,6 +15,9 @@ LEAST_SENT = 14  # bytes: what has no Ethernet header is no frame
 def transmit(port, wire, queue, burst):
     """Frames of one queue to the wire (7.2)."""
     tail = np.int64(load_acquire(array_at(queue.tail_register, 1, Word)[0], "value"))
+    head = np.int64(load_acquire(array_at(queue.head_register, 1, Word)[0], "value"))
+    if head < queue.size:
+        queue.head = head  # a driver that rewinds a ring by a plain store is known by this alone
     sent = 0
     while queue.head != tail and tail < queue.size and sent < burst:
         head = send(port, wire, queue, tail)
