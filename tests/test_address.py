@@ -1,11 +1,14 @@
 """From an address to a device: what is understood, and one line for each way to be wrong."""
 
 import os
+from pathlib import Path
 
 import pytest
 
+from fake_linux import CARD, FakeSysfs
 from ixy import address
 from ixy.address import open_device, parse
+from ixy.bus import cards
 from ixy.emulator.wire import WIRES, plug_in
 from ixy.errors import IxyError
 from ixy.memory.pool import Mempool
@@ -37,7 +40,11 @@ BAD = {
     "tap:ixy0": "emu:WIRE",
     "eth0": "emu:WIRE",
     "EMU:loopback": "emu:WIRE",
-    "0000:03:00.0": "emulated",
+    "0000:ff:1f.7": "no such PCI device: ixy devices",
+    "0000:FF:1F.7": "emu:WIRE",
+    "0000:ff:1f.7?mac=02:00:00:00:00:01": "unknown option mac: give it one of pool, queues, ring",
+    "0000:ff:1f.7?queues=65": "1 to 64",
+    "03:00.0": "emu:WIRE",
     # an unknown wire: likewise
     "emu": "loopback.*cable:NAME.*pcap:IN,OUT.*tap:IF.*source",
     "emu:": "loopback.*source",
@@ -200,3 +207,41 @@ def test_the_pool_setting_of_the_first_device_counts(no_shared_pools: list) -> N
         assert [pool.count for pool in no_shared_pools] == [1000]
         with open_device("emu:loopback?queues=2&ring=64"):
             assert [pool.count for pool in address._shared] == [1000, 1000]
+
+
+@pytest.fixture
+def sysfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSysfs:
+    sysfs = FakeSysfs(tmp_path / "sys")
+    find = cards.find_card
+    monkeypatch.setattr(cards, "find_card", lambda slot: find(slot, sysfs.pci))
+    return sysfs
+
+
+def test_a_card_of_the_kernel_s(sysfs: FakeSysfs) -> None:
+    sysfs.add()
+    with pytest.raises(IxyError, match=f"ixgbe has it: sudo ixy bind {CARD}"):
+        open_device(CARD)
+
+
+def test_a_free_card_is_opened_through_sysfs(sysfs: FakeSysfs) -> None:
+    sysfs.add(driver=None)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(2):  # what is refused leaves nothing open
+        with pytest.raises(IxyError, match=r"DMA memory .* run: echo \d+ . sudo tee"):
+            open_device(f"{CARD}?pool=1000000")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_card_of_vfio_pci_is_opened_through_vfio(sysfs: FakeSysfs) -> None:
+    sysfs.add(driver="vfio-pci", group=99999)
+    with pytest.raises(IxyError, match=f"^{CARD}: /dev/vfio/99999"):
+        open_device(CARD)
+
+
+def test_pools_in_small_pages_do_not_do_for_a_card(sysfs: FakeSysfs) -> None:
+    sysfs.add(driver=None)
+    with (
+        open_device("emu:loopback"),
+        pytest.raises(IxyError, match=f"{CARD} needs huge pages.*open it before them"),
+    ):
+        open_device(CARD)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
+from ixy.bus.cards import PCI_ADDRESS
+from ixy.bus.function import PciFunction
 from ixy.device import Device
 from ixy.errors import IxyError
 from ixy.memory.pool import DEFAULT_BUFS, Mempool
@@ -14,9 +16,8 @@ if TYPE_CHECKING:
     from ixy.emulator.bus import EmulatedFunction
     from ixy.emulator.intel82599.model import Intel82599
 
-KINDS = ("emu:WIRE",)
+KINDS = ("emu:WIRE", "0000:03:00.0 (a PCI address)")
 NUMBER = r"-?[0-9]{1,4000}"  # what int() takes
-PCI_ADDRESS = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.IGNORECASE)
 _ports = itertools.count(1)  # emulated ports so far: the last byte of their MAC addresses
 _shared: list[Mempool] = []  # pool i serves queue i of every device that was opened without pools
 
@@ -38,14 +39,16 @@ def open_device(
     or value, for a device that is in use, and for one that does not answer.
     """
     kind, rest, options = parse(address)
-    if kind != "emu":
-        raise IxyError(_unknown(address))
     if queues is not None:
         options.setdefault("queues", str(queues))
-    device, function = _open_emulated(address, rest, options, pools)
-    if settle:
-        function.settle()
-    return device
+    if kind == "emu":
+        device, function = _open_emulated(address, rest, options, pools)
+        if settle:
+            function.settle()
+        return device
+    if PCI_ADDRESS.fullmatch(slot := f"{kind}:{rest}"):
+        return _open_card(address, slot, options, pools)
+    raise IxyError(f"unknown kind of address {address!r}: give it one of {', '.join(KINDS)}")
 
 
 def parse(address: str) -> tuple[str, str, dict[str, str]]:
@@ -61,22 +64,13 @@ def parse(address: str) -> tuple[str, str, dict[str, str]]:
 def _open_emulated(
     address: str, rest: str, options: dict[str, str], pools: Sequence[Mempool] | None
 ) -> "tuple[Device, EmulatedFunction]":
-    from ixy.drivers.ixgbe.driver import DEFAULT_RING, IxgbeDevice
+    from ixy.drivers.ixgbe.driver import IxgbeDevice
     from ixy.emulator.bus import EmulatedFunction
     from ixy.emulator.runner import compile_ahead
     from ixy.emulator.wire import OPTIONS
 
     compile_ahead()
-    known = {"queues", "ring", "pool", "mac", "model"}
-    for name in options:
-        if name not in known | OPTIONS:
-            listed = ", ".join(sorted(known | OPTIONS))
-            raise IxyError(f"{address}: unknown option {name}: give it one of {listed}")
-    queues = _number(address, options, "queues", 1)
-    ring = _number(address, options, "ring", DEFAULT_RING)
-    buffers = _number(address, options, "pool", 0)
-    if queues > 64:
-        raise IxyError(f"{address}: {queues} queues: give it 1 to 64")
+    queues, ring, buffers = _sizes(address, options, {"mac", "model"} | OPTIONS)
     chosen = pools if pools is not None else _shared_pools(queues, buffers, address)
     function = EmulatedFunction(address, emulated_card(address, rest, options))
     return IxgbeDevice(function, chosen, ring), function
@@ -102,15 +96,66 @@ def emulated_card(address: str, wire: str, options: dict[str, str]) -> "Intel825
         raise
 
 
-def _shared_pools(queues: int, buffers: int, address: str) -> Sequence[Mempool]:
-    """This process's pools, made when first needed: of `buffers`, or of the usual size."""
+def _open_card(
+    address: str, slot: str, options: dict[str, str], pools: Sequence[Mempool] | None
+) -> Device:
+    """A PCI card: through VFIO where the kernel's driver vfio-pci has it, else through sysfs."""
+    from ixy.bus.cards import VFIO_PCI, find_card
+    from ixy.drivers.ixgbe.driver import IxgbeDevice
+
+    queues, ring, buffers = _sizes(address, options, set())
+    card = find_card(slot)
+    function: PciFunction
+    if card.driver == VFIO_PCI:
+        from ixy.bus.vfio import VfioFunction
+
+        function = VfioFunction(address, card)
+    else:
+        from ixy.bus.sysfs import SysfsFunction
+
+        function = SysfsFunction(address, card)
+    try:
+        chosen = pools if pools is not None else _shared_pools(queues, buffers, address, function)
+    except BaseException:
+        function.close()
+        raise
+    return IxgbeDevice(function, chosen, ring)
+
+
+def _sizes(address: str, options: dict[str, str], others: set[str]) -> tuple[int, int, int]:
+    """Queues, descriptors of a ring, and packet buffers (0: the usual number). Raises IxyError for
+    an option that is neither of these nor one of the `others`.
+    """
+    from ixy.drivers.ixgbe.driver import DEFAULT_RING
+
+    known = {"queues", "ring", "pool"} | others
+    for name in options:
+        if name not in known:
+            listed = ", ".join(sorted(known))
+            raise IxyError(f"{address}: unknown option {name}: give it one of {listed}")
+    queues = _number(address, options, "queues", 1)
+    if queues > 64:
+        raise IxyError(f"{address}: {queues} queues: give it 1 to 64")
+    ring = _number(address, options, "ring", DEFAULT_RING)
+    return queues, ring, _number(address, options, "pool", 0)
+
+
+def _shared_pools(
+    queues: int, buffers: int, address: str, function: PciFunction | None = None
+) -> Sequence[Mempool]:
+    """This process's pools, made when first needed: of `buffers`, or of the usual size; in huge
+    pages if the function that needs them first needs them so.
+    """
+    huge = function is not None and function.huge
     _shared[:] = [pool for pool in _shared if pool.memory.file >= 0]  # those not yet closed
     for pool in _shared[:queues]:
         if buffers and pool.count != buffers:
             raise IxyError(f"{address}: pool={buffers}: a device before it chose {pool.count}")
+        if huge and not pool.memory.huge:
+            raise IxyError(f"{address} needs huge pages, which others do not: open it before them")
     while len(_shared) < queues:
         size = buffers or (_shared[0].count if _shared else DEFAULT_BUFS)
-        _shared.append(Mempool(size, owned=False))
+        _shared.append(Mempool(size, huge=huge, owned=False))
     return _shared[:queues]
 
 
@@ -136,9 +181,3 @@ def _mac(address: str, text: str) -> bytes:
             f"{address}: {text} is no address of a single station: mac=02:00:00:00:00:01"
         )
     return mac
-
-
-def _unknown(address: str) -> str:
-    if PCI_ADDRESS.match(address):
-        return f"{address}: PCI devices cannot be opened yet: try an emulated one: emu:loopback"
-    return f"unknown kind of address {address!r}: give it one of {', '.join(KINDS)}"

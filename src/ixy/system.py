@@ -8,6 +8,8 @@ source runs compiled (without the GIL) and with NUMBA_DISABLE_JIT=1.
 import ctypes
 import os
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from numba import carray, types
@@ -15,6 +17,7 @@ from numba import carray, types
 from ixy import native
 from ixy.compiled import compiled, in_machine_code
 
+HUGE_PAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 SPINS, YIELDS = 100, 50  # rounds without work until a polling thread yields, then sleeps
 NAP = 20_000  # ns: longer would show in a ping through two ports, shorter would burn an idle core
 
@@ -103,6 +106,16 @@ def back_off(idle):
         give_way()
     else:
         nap(NAP)
+
+
+def more_huge_pages(count: int) -> str:
+    """What to run so that Linux has `count` free huge pages of 2 MiB, and some for rings."""
+    state: dict[str, int] = {}
+    for name in ("nr", "resv", "free"):
+        with suppress(OSError):
+            state[name] = int((HUGE_PAGES / f"{name}_hugepages").read_text())
+    used = state.get("nr", 0) - state.get("free", 0) + state.get("resv", 0)
+    return f"run: echo {used + count + 8} | sudo tee /proc/sys/vm/nr_hugepages"
 
 
 def be_punctual() -> None:

@@ -16,7 +16,12 @@ ARGUMENTS = [
     # addresses
     ("forward", "foo:bar", SOURCE),
     ("forward", "", SOURCE),
-    ("forward", "0000:03:00.0", SOURCE),
+    ("forward", "0000:ff:1f.7", SOURCE),
+    ("bind", "0000:ff:1f.7"),
+    ("bind", "eth0"),
+    ("bind", "0000:ff:1f.7", "--driver", "ixgbe"),
+    ("bind",),
+    ("unbind", "0000:ff:1f.7"),
     ("forward", "emu:nope", SOURCE),
     ("forward", "emu:", SOURCE),
     ("forward", "emu:cable:", SOURCE),

@@ -1,10 +1,15 @@
 """`ixy devices`."""
 
 import json
+import os
+from typing import TYPE_CHECKING, Any
 
 from ixy.cli import signals
 from ixy.cli.session import Json
 from ixy.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from ixy.bus.cards import Card
 
 NAME = "devices"
 HELP = "List what can be opened here, who drives it, and what to do to use it."
@@ -14,25 +19,71 @@ EXAMPLE = "Example: ixy devices"
 def command(as_json: Json = False) -> int:
     """Lists PCI network cards and emulated devices."""
     signals.leave_at_once()
-    from ixy.bus.sysfs import network_functions
+    from ixy.bus.cards import network_cards
 
-    rows = [
-        {"address": card.address, "model": card.model, "driver": card.driver, "todo": TODO}
-        for card in network_functions()
-    ]
-    rows += [
-        {"address": f"emu:{wire}", "model": "82599, emulated", "driver": "ixy", "todo": todo}
-        for wire, todo in EMULATED
-    ]
+    cards = [describe(card) for card in network_cards()]
     if as_json:
-        print(json.dumps({"devices": rows}))
+        print(json.dumps({"devices": cards + [_emulated(*row) for row in EMULATED]}))
         return 0
+    if cards:
+        print_table(list(CARD_COLUMNS.values()), [_cells(card) for card in cards])
+        print()
     columns = "address", "model", "driver", "to use it"
-    print_table(columns, [[str(value) for value in row.values()] for row in rows])
+    print_table(columns, [[str(cell) for cell in _cells(_emulated(*row))] for row in EMULATED])
     return 0
 
 
-TODO = "real cards cannot be opened yet: try an emulated device"
+CARD_COLUMNS = {
+    "address": "address", "model": "model", "driver": "driver", "interfaces": "interface",
+    "numa_node": "node", "link": "link", "iommu_group": "group", "todo": "to use it",
+}  # fmt: skip
+
+
+def describe(card: "Card") -> dict[str, Any]:
+    """A card's part of the JSON object."""
+    return {
+        "address": card.address,
+        "model": card.model,
+        "driver": card.driver,
+        "interfaces": [interface.name for interface in card.interfaces],
+        "numa_node": card.node,
+        "link": card.link,
+        "iommu_group": card.group,
+        "todo": advice(card),
+    }
+
+
+def advice(card: "Card") -> str:
+    """The next step to use a card, as a command where there is one."""
+    from ixy.bus.binding import burdens
+    from ixy.bus.cards import VFIO_PCI
+    from ixy.bus.container import DEV
+
+    if not card.is_known:
+        return "ixy has no driver for this model"
+    if card.driver == VFIO_PCI:
+        group = DEV / str(card.group)
+        needed = [f"sudo ixy bind {other.address}" for other in card.neighbours]
+        if not os.access(group, os.R_OK | os.W_OK):
+            needed.append(f"sudo chown $USER {group}")
+        return "; ".join(needed) or f"open it: ixy regs {card.address}"
+    if card.driver == "none" and not card.translated:
+        return f"open it as root: sudo ixy regs {card.address}"
+    for burden in burdens(card):
+        return f"{burden}; to take it nevertheless: sudo ixy bind {card.address} --force"
+    return f"sudo ixy bind {card.address}"
+
+
+def _emulated(wire: str, todo: str) -> dict[str, Any]:
+    address = f"emu:{wire}"
+    return {"address": address, "model": "82599, emulated", "driver": "ixy", "todo": todo}
+
+
+def _cells(device: dict[str, Any]) -> list[str]:
+    cells = [", ".join(cell) if isinstance(cell, list) else cell for cell in device.values()]
+    return ["-" if cell in (None, "") else str(cell) for cell in cells]
+
+
 EMULATED = (
     ("loopback", "nothing: what is sent comes back"),
     ("source", "nothing: saturated with frames, counts what is sent"),

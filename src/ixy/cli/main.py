@@ -2,7 +2,18 @@
 
 import typer
 
-from ixy.cli import bench, capture, devices, emulate, forward, generate, regs, replay
+from ixy.cli import (
+    bench,
+    bind,
+    capture,
+    devices,
+    emulate,
+    forward,
+    generate,
+    regs,
+    replay,
+    unbind,
+)
 
 app = typer.Typer(
     name="ixy",
@@ -11,5 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
 )
-for module in (devices, forward, generate, capture, replay, emulate, regs, bench):
+for module in (
+    devices, bind, unbind, forward, generate, capture, replay, regs, emulate, bench,
+):  # fmt: skip
     app.command(name=module.NAME, help=module.HELP, epilog=module.EXAMPLE)(module.command)

@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 
 from ixy.errors import IxyError
+from ixy.system import more_huge_pages
 
 HUGE_PAGE = 2 * 1024 * 1024
 
@@ -18,7 +19,7 @@ class DmaMemory:
     another process). A device knows it by other addresses: those come from the bus that maps it
     (`PciFunction.dma_map`). `page` bytes from a multiple of `page` on are contiguous for every
     device: a huge page where real hardware wants physical addresses, all of the memory where the
-    bus translates.
+    bus translates. `huge` tells which it is.
 
     Raises IxyError when there are not enough huge pages.
     """
@@ -26,7 +27,7 @@ class DmaMemory:
     def __init__(self, size: int, *, huge: bool = False) -> None:
         unit = HUGE_PAGE if huge else mmap.PAGESIZE
         self.size = -(-size // unit) * unit
-        self.page = HUGE_PAGE if huge else self.size
+        self.huge, self.page = huge, HUGE_PAGE if huge else self.size
         flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | (os.MFD_HUGETLB if huge else 0)
         self.file = os.memfd_create("ixy", flags)
         try:
@@ -36,8 +37,7 @@ class DmaMemory:
             self._map = mmap.mmap(self.file, self.size)
         except OSError as error:
             os.close(self.file)
-            pages = self.size // HUGE_PAGE
-            mend = f"run: echo {pages} > /proc/sys/vm/nr_hugepages" if huge else "free some memory"
+            mend = more_huge_pages(self.size // HUGE_PAGE) if huge else "free some memory"
             raise IxyError(f"no {self.size >> 10} KiB of DMA memory ({error}): {mend}") from None
         self._anchor = ctypes.c_char.from_buffer(self._map)
         self.address = ctypes.addressof(self._anchor)

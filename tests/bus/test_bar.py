@@ -1,0 +1,78 @@
+"""Registers as memory: one access each, in the place that is meant."""
+
+import ctypes
+import mmap
+import os
+import struct
+from collections.abc import Iterator
+
+import pytest
+
+from ixy.bus.bar import FileBar, MappedBar
+from ixy.errors import IxyError
+
+PAGE = mmap.PAGESIZE
+START = 2 * PAGE
+
+
+@pytest.fixture
+def file() -> Iterator[int]:
+    file = os.memfd_create("bar")
+    os.ftruncate(file, START + 4 * PAGE)
+    yield file
+    os.close(file)
+
+
+def nothing() -> None:
+    """The device is there."""
+
+
+def word(file: int, offset: int) -> int:
+    return struct.unpack("<I", os.pread(file, 4, START + offset))[0]
+
+
+def test_registers_in_and_outside_of_the_mapped_parts(file: int) -> None:
+    bar = MappedBar(file, START, [(0, PAGE), (3 * PAGE, PAGE)], FileBar("x", file, START), nothing)
+    for i, offset in enumerate((0, 4, PAGE - 4, PAGE, 2 * PAGE, 3 * PAGE, 4 * PAGE - 4)):
+        bar.write32(offset, 0x80000000 + i)
+        assert bar.read32(offset) == word(file, offset) == 0x80000000 + i
+    bar.close()
+
+
+def test_a_doorbell_is_the_register_itself(file: int) -> None:
+    bar = MappedBar(file, START, [(PAGE, 2 * PAGE)], FileBar("x", file, START), nothing)
+    ctypes.c_uint32.from_address(bar.doorbell(2 * PAGE + 8)).value = 77
+    assert bar.read32(2 * PAGE + 8) == word(file, 2 * PAGE + 8) == 77
+    for offset in (0, PAGE - 4, 3 * PAGE):
+        with pytest.raises(IxyError, match=f"x: register {offset:#x}"):
+            bar.doorbell(offset)
+    bar.close()
+
+
+def test_ones_are_suspect(file: int) -> None:
+    def gone() -> None:
+        raise IxyError("the device is gone")
+
+    bar = MappedBar(file, START, [(0, PAGE)], FileBar("x", file, START), gone)
+    for offset in (8, PAGE):
+        bar.write32(offset, 0xFFFFFFFE)
+        assert bar.read32(offset) == 0xFFFFFFFE
+        bar.write32(offset, 0xFFFFFFFF)
+        with pytest.raises(IxyError, match="gone"):
+            bar.read32(offset)
+    bar.close()
+
+
+def test_behind_the_end_nothing_answers(file: int) -> None:
+    assert FileBar("x", file, START).read32(4 * PAGE) == 0xFFFFFFFF
+
+
+def test_closing_unmaps(file: int) -> None:
+    def mapped() -> int:
+        with open("/proc/self/maps") as maps:
+            return sum("memfd:bar" in line for line in maps)
+
+    bar = MappedBar(file, START, [(0, PAGE), (2 * PAGE, PAGE)], FileBar("x", file, START), nothing)
+    assert mapped() == 2
+    bar.close()
+    assert mapped() == 0
