@@ -125,7 +125,7 @@ def test_a_refused_address_leaves_nothing_open(text: str) -> None:
         counts.append(len(os.listdir("/proc/self/fd")))
     assert len(set(counts)) == 1
     with open_device(f"emu:{cable}") as a, open_device(f"emu:{cable}") as b:
-        assert a.link_speed() == b.link_speed() == 10000
+        assert a.wait_for_link() == b.wait_for_link() == 10000
 
 
 def test_each_wire_of_the_list_is_there() -> None:
@@ -174,7 +174,7 @@ def test_a_cable_that_is_in_use_is_refused_and_stays_usable() -> None:
         for _ in range(3):
             with pytest.raises(IxyError, match="both are taken"):
                 open_device(name)
-        assert a.link_speed() == b.link_speed() == 10000
+        assert a.wait_for_link() == b.wait_for_link() == 10000
     with open_device(name) as a:
         assert a.link_speed() == 0
 
