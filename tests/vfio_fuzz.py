@@ -5,6 +5,7 @@ import os
 import random
 import socket
 import struct
+from contextlib import suppress
 
 from vfio_client import QEMU, Client
 
@@ -30,7 +31,7 @@ class Fuzzer:
         os.ftruncate(self.memory, 3 * SIZE)  # of which the middle is mapped
         os.ftruncate(other, SIZE)
         self.files = [os.open("/dev/null", os.O_RDWR), os.eventfd(0), other]
-        self.connections = self.replies = 0
+        self.connections = self.answered = 0  # and bytes of answers
         self.client: Client | None = None
 
     def run(self, count: int) -> None:
@@ -74,7 +75,7 @@ class Fuzzer:
             self._part()
 
     def _set_up(self, client: Client) -> None:
-        """Rings whose descriptors name buffers in the mapped memory, across its ends, and beyond."""
+        """Rings whose descriptors name buffers in the mapped memory, at its ends, beyond."""
         for slot in range(16):
             edge = self.random.choice((0x4000, SIZE - 60, SIZE - 1, SIZE, -1, -0x1000))
             edge = edge if slot % 8 > 2 else 0x2000  # the first fault stops a queue
@@ -86,7 +87,12 @@ class Fuzzer:
             client.write(offset, value)
 
     def _part(self) -> None:
+        """Ends the connection when all that was sent has been handled."""
         if self.client:
+            with suppress(ConnectionError):
+                self.client.socket.shutdown(socket.SHUT_WR)
+                while True:
+                    self._drain(wait=10)
             self.client.close()
         self.client = None
 
@@ -111,7 +117,7 @@ class Fuzzer:
             os.close(file)
         if not data:
             raise ConnectionResetError
-        self.replies += 1
+        self.answered += len(data)
 
     def _message(self) -> tuple[bytes, list[int]]:
         choose = self.random.random()

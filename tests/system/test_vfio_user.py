@@ -49,9 +49,9 @@ def emulate(tmp_path: Path) -> Iterator[Callable[..., Emulator]]:
 def test_the_server_lives_through_garbage(emulate) -> None:
     emulator = emulate("source")
     fuzzer = Fuzzer(str(emulator.path), 1)
-    fuzzer.run(many(100_000, 3_000))
-    assert fuzzer.connections > 10
-    assert fuzzer.replies > 1000
+    fuzzer.run(count := many(100_000, 3_000))
+    assert fuzzer.connections >= 3
+    assert fuzzer.answered > count * 16 / 2
     assert any(fuzzer.mapped[0x2000:0x3000])  # it was a device at work that got the garbage
     assert fuzzer.unmapped == bytes(2 * SIZE)
     fuzzer.close()
