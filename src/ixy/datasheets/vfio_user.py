@@ -46,6 +46,6 @@ FILES = 16  # descriptors beside a message
 TRANSFER = 1 << 20  # bytes of data in a message
 LONGEST = TRANSFER + 4096  # bytes of a message
 # Capabilities that only our client asks for and only our server has
-BY_MESSAGE = "ixy_counters_by_message"  # the client reads the receive page's counters by message
+BY_MESSAGE = "ixy_reads_by_message"  # the client stores to doorbell pages, and never loads
 FAR_END = "ixy_far_end"  # there is one more region: JSON on what the server knows of its wire
 FAR_END_REGION, FAR_END_SIZE = PCI_REGIONS, 4096

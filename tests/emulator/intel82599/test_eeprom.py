@@ -11,12 +11,14 @@ macs = st.binary(min_size=6, max_size=6)
 
 
 def total(words: list[int]) -> int:
-    """Words 0x00 to 0x3F, and the sections that 0x03 to 0x0E point to: a length, so many words."""
+    """Words 0x00 to 0x3F, and the sections that 0x03 to 0x0E point to: so many words after a length
+    that is not counted itself.
+    """
     result = sum(words[:0x40])
     for pointer in words[0x03:0x0F]:
         if pointer in (0, 0xFFFF) or words[pointer] in (0, 0xFFFF):
             continue
-        result += sum(words[pointer : pointer + words[pointer] + 1])
+        result += sum(words[pointer + 1 : pointer + words[pointer] + 1])
     return result & 0xFFFF
 
 
@@ -74,7 +76,7 @@ def test_what_drivers_look_for() -> None:
     assert b"".join(word.to_bytes(2, "big") for word in number[1:]) == b"E82599-001"
     firmware = image[0x0F]
     assert image[firmware + 2] == 0xFFFF  # it does not manage the link
-    assert image[image[firmware + 7] + 7] > 5  # its version
+    assert image[image[firmware + 4] + 7] > 5  # its version
     assert image[0x28] == image[0x37] == 0xFFFF  # no further addresses
 
 

@@ -153,7 +153,7 @@ def test_reading_the_eeprom(model: Intel82599) -> None:
     total = sum(words[:0x40])
     for pointer in words[0x03:0x0F]:
         if pointer not in (0, 0xFFFF):
-            total += sum(words[pointer : pointer + words[pointer] + 1])
+            total += sum(words[pointer + 1 : pointer + words[pointer] + 1])
     assert total & 0xFFFF == 0xBABA
 
 

@@ -180,7 +180,7 @@ def test_reading_the_eeprom_goes_on(model: Intel82599) -> None:
     total = sum(words[:0x40])
     for pointer in words[3:15]:
         if pointer:
-            total += sum(words[pointer : pointer + words[pointer] + 1])
+            total += sum(words[pointer + 1 : pointer + words[pointer] + 1])
     assert total & 0xFFFF == 0xBABA
 
 

@@ -33,7 +33,7 @@ def eeprom_image(mac: bytes) -> Words:
         (0x37, [NONE]),  # no alternate address
         (MAC_SECTION, [3, *np.frombuffer(mac, "<u2")]),  # begins with its length
         (FIRMWARE + 2, [NONE]),  # it does not manage the link
-        (FIRMWARE + 7, [PATCH]),
+        (FIRMWARE + 4, [PATCH]),
         (PATCH + 7, [6]),  # its version
         (PART_NUMBER, [len(number) + 1, *number]),
         (SFP_LIST, [2 * len(SFP_TYPES)]),
@@ -47,15 +47,17 @@ def eeprom_image(mac: bytes) -> Words:
 
 
 def checksum(words: Words) -> int:
-    """The sum of words 0x00 to 0x3E and of the sections that words 0x03 to 0x0E point to, their
-    lengths included.
+    """The sum of words 0x00 to 0x3E and of the sections that words 0x03 to 0x0E point to, without
+    their lengths: Linux takes an EEPROM for broken that adds them.
     """
     total = int(words[:CHECKSUM].sum(dtype=np.uint64))
     for pointer in words[0x03:0x0F]:
         if pointer not in (0, NONE):
             length = int(words[pointer])
             if length not in (0, NONE):
-                total += int(words[pointer : int(pointer) + length + 1].sum(dtype=np.uint64))
+                total += int(
+                    words[int(pointer) + 1 : int(pointer) + length + 1].sum(dtype=np.uint64)
+                )
     return total & 0xFFFF
 
 
