@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ixy.emulator.intel82599.model import Intel82599
+from ixy.emulator.runner import RUNNER
 from ixy.emulator.server import Server
 from rig import MAC, Bench
 
@@ -101,13 +102,17 @@ class Client:
 
 
 class Serving:
-    """A server in a thread, for a model that runs when the test steps it."""
+    """A server in a thread. Its model runs in the emulator's thread, or when the test steps it."""
 
-    def __init__(self, path: Path, wire: Any = None) -> None:
+    def __init__(self, path: Path, wire: Any = None, *, runs: bool = False) -> None:
         self.path, self.wire = path / "nic.sock", wire or Bench()
         self.model = Intel82599(self.wire, MAC)
         self.notes: list[str] = []
         self.server = Server(str(self.path), self.model, self.notes.append)
+        self._runs = runs
+        if runs:
+            RUNNER.attach(self.model)
+            RUNNER.settle(self.model)
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
@@ -122,9 +127,13 @@ class Serving:
         return self
 
     def __exit__(self, *_: object) -> None:
-        alive = self._thread.is_alive()
+        assert self._end.is_set() or self._thread.is_alive(), "the server has ended by itself"
+        self.die()
+        if not self._runs or RUNNER.detach(self.model):
+            self.model.close()
+
+    def die(self) -> None:
+        """The server ends; its clients see what they would see of one that was killed."""
         self._end.set()
         self._thread.join()
         self.server.close()
-        self.model.close()
-        assert alive, "the server has ended by itself"

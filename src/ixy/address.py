@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ixy.emulator.bus import EmulatedFunction
     from ixy.emulator.intel82599.model import Intel82599
 
-KINDS = ("emu:WIRE", "0000:03:00.0 (a PCI address)")
+KINDS = ("emu:WIRE", "0000:03:00.0 (a PCI address)", "vfio-user:SOCKET")
 NUMBER = r"-?[0-9]{1,4000}"  # what int() takes
 _ports = itertools.count(1)  # emulated ports so far: the last byte of their MAC addresses
 _shared: list[Mempool] = []  # pool i serves queue i of every device that was opened without pools
@@ -46,6 +46,8 @@ def open_device(
         if settle:
             function.settle()
         return device
+    if kind == "vfio-user":
+        return _open_remote(address, rest, options, pools)
     if PCI_ADDRESS.fullmatch(slot := f"{kind}:{rest}"):
         return _open_card(address, slot, options, pools)
     raise IxyError(f"unknown kind of address {address!r}: give it one of {', '.join(KINDS)}")
@@ -120,6 +122,18 @@ def _open_card(
         function.close()
         raise
     return IxgbeDevice(function, chosen, ring)
+
+
+def _open_remote(
+    address: str, path: str, options: dict[str, str], pools: Sequence[Mempool] | None
+) -> Device:
+    """A card in another process."""
+    from ixy.bus.vfio_user import VfioUserFunction
+    from ixy.drivers.ixgbe.driver import IxgbeDevice
+
+    queues, ring, buffers = _sizes(address, options, set())
+    chosen = pools if pools is not None else _shared_pools(queues, buffers, address)
+    return IxgbeDevice(VfioUserFunction(address, path), chosen, ring)
 
 
 def _sizes(address: str, options: dict[str, str], others: set[str]) -> tuple[int, int, int]:

@@ -36,22 +36,6 @@ def ask(file: int, request: int, layout: vfio.Layout, **values: int) -> tuple[An
     return layout.unpack(data), data
 
 
-def rows(
-    data: bytearray, offset: int, number: int, head: vfio.Layout, row: vfio.Layout
-) -> list[Any] | None:
-    """The rows of the capability `number`, which has a `head` with their count: None if the chain
-    that begins at `offset` does not have it.
-    """
-    while offset:
-        capability = vfio.CAPABILITY.unpack(data[offset:])
-        if capability.id == number:
-            begin = offset + vfio.CAPABILITY.size
-            count, first = head.unpack(data[begin:]).count, begin + head.size
-            return [row.unpack(data[first + i * row.size :]) for i in range(count)]
-        offset = capability.next
-    return None
-
-
 class Container:
     """An address space of the IOMMU."""
 
@@ -77,7 +61,7 @@ class Container:
         """The addresses that the platform allows now: a group more may narrow them."""
         info, data = ask(self.file, vfio.IOMMU_GET_INFO, vfio.IOMMU_INFO)
         chain = info.cap_offset if info.flags & vfio.IOMMU_CAPS else 0
-        known = rows(data, chain, vfio.IOVA_RANGES, vfio.RANGES, vfio.RANGE)
+        known = vfio.rows(data, chain, vfio.IOVA_RANGES, vfio.RANGES, vfio.RANGE)
         return COMMON_RANGES if known is None else [Range(row.first, row.last) for row in known]
 
     def map(self, memory: DmaMemory) -> int:

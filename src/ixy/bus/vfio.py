@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ixy.bus.cards import Card
-from ixy.bus.container import ask, control, enter, rows
+from ixy.bus.container import ask, control, enter
 from ixy.bus.function import Bar
 from ixy.bus.linux import LinuxFunction
 from ixy.datasheets import pci, vfio
@@ -72,7 +72,7 @@ class VfioFunction(LinuxFunction):
             raise IxyError(f"{self.address} has no BAR {index}")
         parts = [(0, region.size)] if region.flags & vfio.REGION_MMAP else []
         chain = region.cap_offset if region.flags & vfio.REGION_CAPS else 0
-        areas = rows(data, chain, vfio.SPARSE_MMAP, vfio.AREAS, vfio.AREA)
+        areas = vfio.rows(data, chain, vfio.SPARSE_MMAP, vfio.AREAS, vfio.AREA)
         if parts and areas is not None:
             parts = [(area.offset, area.size) for area in areas]
         parts = list(without(parts, *self._interrupt_table(index)))

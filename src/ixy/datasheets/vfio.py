@@ -67,3 +67,19 @@ IRQ_EVENTFD, IRQ_MASKABLE, IRQ_AUTOMASKED = (1 << bit for bit in range(3))
 INTX, MSI, MSIX, ERR, REQ = range(5)  # ERR: PCI Express reports an error; REQ: the device is wanted
 SET_IRQS = Layout(argsz="I", flags="I", index="I", start="I", count="I")  # then the data
 DATA_NONE, DATA_BOOL, DATA_EVENTFD, MASK, UNMASK, TRIGGER = (1 << bit for bit in range(6))
+
+
+def rows(
+    data: bytes | bytearray, offset: int, number: int, head: Layout, row: Layout
+) -> list[Any] | None:
+    """The rows of the capability `number`, which has a `head` with their count: None if the chain
+    that begins at `offset` does not have it.
+    """
+    while offset:
+        capability = CAPABILITY.unpack(data[offset:])
+        if capability.id == number:
+            begin = offset + CAPABILITY.size
+            count, first = head.unpack(data[begin:]).count, begin + head.size
+            return [row.unpack(data[first + i * row.size :]) for i in range(count)]
+        offset = capability.next if capability.next > offset else 0  # never in a circle
+    return None
