@@ -2,8 +2,9 @@
 
 import itertools
 import re
+import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
 from ixy.bus.cards import PCI_ADDRESS
@@ -13,7 +14,6 @@ from ixy.errors import IxyError
 from ixy.memory.pool import DEFAULT_BUFS, Mempool
 
 if TYPE_CHECKING:
-    from ixy.emulator.bus import EmulatedFunction
     from ixy.emulator.intel82599.model import Intel82599
 
 KINDS = ("emu:WIRE", "0000:03:00.0 (a PCI address)", "vfio-user:SOCKET")
@@ -26,10 +26,15 @@ def open_device(
     address: str,
     *,
     queues: int | None = None,
+    itr: float | None = None,
     pools: Sequence[Mempool] | None = None,
     settle: bool = True,
 ) -> Device:
     """Opens a network device, ready to send and receive; use it as a context manager.
+
+    `queues` and `itr` stand for the options of these names, if the address does not have them. With
+    `itr` the receive queues interrupt, at most every so many microseconds: a worker without work
+    sleeps, instead of polling.
 
     The first emulated one is compiled, which takes seconds: without `settle` it returns before, and
     the device has no link until then.
@@ -39,18 +44,22 @@ def open_device(
     or value, for a device that is in use, and for one that does not answer.
     """
     kind, rest, options = parse(address)
-    if queues is not None:
-        options.setdefault("queues", str(queues))
+    for name, value in (("queues", queues), ("itr", itr)):
+        if value is not None:
+            options.setdefault(name, f"{value:g}")
     if kind == "emu":
-        device, function = _open_emulated(address, rest, options, pools)
-        if settle:
-            function.settle()
-        return device
-    if kind == "vfio-user":
-        return _open_remote(address, rest, options, pools)
-    if PCI_ADDRESS.fullmatch(slot := f"{kind}:{rest}"):
-        return _open_card(address, slot, options, pools)
-    raise IxyError(f"unknown kind of address {address!r}: give it one of {', '.join(KINDS)}")
+        reach, others = _emulate, _emulated_options()
+    elif kind == "vfio-user":
+        reach, others = _reach_process, frozenset()
+    elif PCI_ADDRESS.fullmatch(f"{kind}:{rest}"):
+        reach, others = _reach_card, frozenset()
+    else:
+        raise IxyError(f"unknown kind of address {address!r}: give it one of {', '.join(KINDS)}")
+    shape = _shape(address, options, others)
+    device = _drive(reach(address, rest, options), shape, pools)
+    while settle and not device.beyond.settled:
+        time.sleep(0.001)
+    return device
 
 
 def parse(address: str) -> tuple[str, str, dict[str, str]]:
@@ -63,19 +72,57 @@ def parse(address: str) -> tuple[str, str, dict[str, str]]:
     return kind, rest, dict(pairs)
 
 
-def _open_emulated(
-    address: str, rest: str, options: dict[str, str], pools: Sequence[Mempool] | None
-) -> "tuple[Device, EmulatedFunction]":
+class Shape(NamedTuple):
+    """What every kind of address has options for. `pool`: packet buffers, 0 for the usual number;
+    `itr`: microseconds between interrupts, None to poll.
+    """
+
+    queues: int
+    ring: int
+    pool: int
+    itr: float | None
+
+
+def _shape(address: str, options: dict[str, str], others: frozenset[str]) -> Shape:
+    """Raises IxyError for an option that is neither of the shape nor one of the `others`."""
+    from ixy.drivers.ixgbe.driver import DEFAULT_RING
+
+    known = others.union(Shape._fields)
+    for name in options:
+        if name not in known:
+            listed = ", ".join(sorted(known))
+            raise IxyError(f"{address}: unknown option {name}: give it one of {listed}")
+    queues = _number(address, options, "queues", 1)
+    if queues > 64:
+        raise IxyError(f"{address}: {queues} queues: give it 1 to 64")
+    ring = _number(address, options, "ring", DEFAULT_RING)
+    return Shape(queues, ring, _number(address, options, "pool", 0), _interval(address, options))
+
+
+def _drive(function: PciFunction, shape: Shape, pools: Sequence[Mempool] | None) -> Device:
+    """A card's driver, with its pools or those of this process."""
     from ixy.drivers.ixgbe.driver import IxgbeDevice
-    from ixy.emulator.bus import EmulatedFunction
-    from ixy.emulator.runner import compile_ahead
+
+    try:
+        chosen = pools if pools is not None else _shared_pools(function, shape)
+    except BaseException:
+        function.close()
+        raise
+    return IxgbeDevice(function, chosen, shape.ring, shape.itr)
+
+
+def _emulated_options() -> frozenset[str]:
     from ixy.emulator.wire import OPTIONS
 
+    return OPTIONS | {"mac", "model"}
+
+
+def _emulate(address: str, rest: str, options: dict[str, str]) -> PciFunction:
+    from ixy.emulator.bus import EmulatedFunction
+    from ixy.emulator.runner import compile_ahead
+
     compile_ahead()
-    queues, ring, buffers = _sizes(address, options, {"mac", "model"} | OPTIONS)
-    chosen = pools if pools is not None else _shared_pools(queues, buffers, address)
-    function = EmulatedFunction(address, emulated_card(address, rest, options))
-    return IxgbeDevice(function, chosen, ring), function
+    return EmulatedFunction(address, emulated_card(address, rest, options))
 
 
 def emulated_card(address: str, wire: str, options: dict[str, str]) -> "Intel82599":
@@ -98,79 +145,38 @@ def emulated_card(address: str, wire: str, options: dict[str, str]) -> "Intel825
         raise
 
 
-def _open_card(
-    address: str, slot: str, options: dict[str, str], pools: Sequence[Mempool] | None
-) -> Device:
+def _reach_card(address: str, rest: str, options: dict[str, str]) -> PciFunction:
     """A PCI card: through VFIO where the kernel's driver vfio-pci has it, else through sysfs."""
     from ixy.bus.cards import VFIO_PCI, find_card
-    from ixy.drivers.ixgbe.driver import IxgbeDevice
+    from ixy.bus.sysfs import SysfsFunction
+    from ixy.bus.vfio import VfioFunction
 
-    queues, ring, buffers = _sizes(address, options, set())
-    card = find_card(slot)
-    function: PciFunction
-    if card.driver == VFIO_PCI:
-        from ixy.bus.vfio import VfioFunction
-
-        function = VfioFunction(address, card)
-    else:
-        from ixy.bus.sysfs import SysfsFunction
-
-        function = SysfsFunction(address, card)
-    try:
-        chosen = pools if pools is not None else _shared_pools(queues, buffers, address, function)
-    except BaseException:
-        function.close()
-        raise
-    return IxgbeDevice(function, chosen, ring)
+    card = find_card(address.partition("?")[0])
+    return (VfioFunction if card.driver == VFIO_PCI else SysfsFunction)(address, card)
 
 
-def _open_remote(
-    address: str, path: str, options: dict[str, str], pools: Sequence[Mempool] | None
-) -> Device:
+def _reach_process(address: str, rest: str, options: dict[str, str]) -> PciFunction:
     """A card in another process."""
     from ixy.bus.vfio_user import VfioUserFunction
-    from ixy.drivers.ixgbe.driver import IxgbeDevice
 
-    queues, ring, buffers = _sizes(address, options, set())
-    chosen = pools if pools is not None else _shared_pools(queues, buffers, address)
-    return IxgbeDevice(VfioUserFunction(address, path), chosen, ring)
+    return VfioUserFunction(address, rest)
 
 
-def _sizes(address: str, options: dict[str, str], others: set[str]) -> tuple[int, int, int]:
-    """Queues, descriptors of a ring, and packet buffers (0: the usual number). Raises IxyError for
-    an option that is neither of these nor one of the `others`.
+def _shared_pools(function: PciFunction, shape: Shape) -> Sequence[Mempool]:
+    """This process's pools, made when first needed: of the size asked for, or of the usual one; in
+    huge pages if the function that needs them first needs them so.
     """
-    from ixy.drivers.ixgbe.driver import DEFAULT_RING
-
-    known = {"queues", "ring", "pool"} | others
-    for name in options:
-        if name not in known:
-            listed = ", ".join(sorted(known))
-            raise IxyError(f"{address}: unknown option {name}: give it one of {listed}")
-    queues = _number(address, options, "queues", 1)
-    if queues > 64:
-        raise IxyError(f"{address}: {queues} queues: give it 1 to 64")
-    ring = _number(address, options, "ring", DEFAULT_RING)
-    return queues, ring, _number(address, options, "pool", 0)
-
-
-def _shared_pools(
-    queues: int, buffers: int, address: str, function: PciFunction | None = None
-) -> Sequence[Mempool]:
-    """This process's pools, made when first needed: of `buffers`, or of the usual size; in huge
-    pages if the function that needs them first needs them so.
-    """
-    huge = function is not None and function.huge
     _shared[:] = [pool for pool in _shared if pool.memory.file >= 0]  # those not yet closed
-    for pool in _shared[:queues]:
-        if buffers and pool.count != buffers:
-            raise IxyError(f"{address}: pool={buffers}: a device before it chose {pool.count}")
-        if huge and not pool.memory.huge:
+    address = function.address
+    for pool in _shared[: shape.queues]:
+        if shape.pool and pool.count != shape.pool:
+            raise IxyError(f"{address}: pool={shape.pool}: a device before it chose {pool.count}")
+        if function.huge and not pool.memory.huge:
             raise IxyError(f"{address} needs huge pages, which others do not: open it before them")
-    while len(_shared) < queues:
-        size = buffers or (_shared[0].count if _shared else DEFAULT_BUFS)
-        _shared.append(Mempool(size, huge=huge, owned=False))
-    return _shared[:queues]
+    while len(_shared) < shape.queues:
+        size = shape.pool or (_shared[0].count if _shared else DEFAULT_BUFS)
+        _shared.append(Mempool(size, huge=function.huge, owned=False))
+    return _shared[: shape.queues]
 
 
 def _number(address: str, options: dict[str, str], name: str, default: int) -> int:
@@ -180,6 +186,13 @@ def _number(address: str, options: dict[str, str], name: str, default: int) -> i
     if not re.fullmatch(NUMBER, text) or int(text) <= 0:
         raise IxyError(f"{address}: {name}={text}: give it a positive number")
     return int(text)
+
+
+def _interval(address: str, options: dict[str, str]) -> float | None:
+    text = options.get("itr")
+    if text is None or re.fullmatch(r"[0-9]{1,6}(\.[0-9]*)?", text):
+        return None if text is None else float(text)
+    raise IxyError(f"{address}: itr={text}: give it the microseconds between two interrupts")
 
 
 def _value(text: str) -> str | int:

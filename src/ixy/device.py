@@ -28,6 +28,7 @@ from numba import from_dtype
 from numba.extending import overload
 
 from ixy.batch import Batch
+from ixy.bus.function import Beyond
 from ixy.compiled import compiled
 from ixy.errors import IxyError
 from ixy.memory.ordered import array_at
@@ -90,10 +91,14 @@ def _send(queue, bufs):
 
 @dataclass
 class RxQueue:
-    """A receive queue: a record for compiled code, a pool, and a plain Python way to receive."""
+    """A receive queue: a record for compiled code, a pool, and a plain Python way to receive.
+
+    `event` is an eventfd that counts the queue's interrupts, -1 without them.
+    """
 
     record: Record
     pool: Mempool
+    event: int = -1
 
     def receive(self, most: int = 32, timeout: float = 0.0) -> Batch:
         """The packets that are there, at most so many; waits up to `timeout` seconds for one."""
@@ -154,6 +159,7 @@ class Device(ABC):
     """An open network device. Leaving its `with` closes it: quiesced, memory released."""
 
     address: str
+    beyond: Beyond
     regs: Any  # the registers by their names, where there are registers
     mac: bytes  # 6 bytes; set it with `set_mac`
     before_close: list[Callable[[], object]]  # called first: whoever uses it must stop
@@ -190,18 +196,6 @@ class Device(ABC):
     def close(self) -> None:
         """Quiesces the device and releases its memory. A second call does nothing."""
 
-    @property
-    def ended(self) -> bool | None:
-        """Whether the far end has nothing more to send; None where nobody can know, as on a real
-        wire.
-        """
-        return None
-
-    @property
-    def warning(self) -> str | None:
-        """What the user should know when the run is over, such as that its input was damaged."""
-        return None
-
     def wait_for_link(self, timeout: float = 10.0) -> int:
         """Returns the link's speed in Mbit/s as soon as there is one. Raises IxyError after
         `timeout` seconds.
@@ -209,8 +203,6 @@ class Device(ABC):
         deadline = time.monotonic() + timeout
         while not (speed := self.link_speed()):
             if time.monotonic() > deadline:
-                raise IxyError(
-                    f"{self.address}: no link within {timeout:g} s: is the other end there and up?"
-                )
+                raise IxyError(f"{self.address}: still no link: is the other end there and up?")
             time.sleep(0.01)
         return speed

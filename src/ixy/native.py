@@ -166,24 +166,22 @@ def _libc(name: str, result: Any, *arguments: Any) -> Any:
         function = cgutils.get_or_insert_function(builder.module, function_type, name)
         return builder.call(function, args)
 
-    if arguments:
+    def none(typingctx: Any) -> Any:
+        return result(), codegen
 
-        @intrinsic
-        def call(typingctx: Any, file: Any, address: Any, size: Any) -> Any:
-            return result(*arguments), codegen
+    def three(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+        return result(*arguments), codegen
 
-    else:
+    def four(typingctx: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+        return result(*arguments), codegen
 
-        @intrinsic
-        def call(typingctx: Any) -> Any:
-            return result(), codegen
-
-    return call
+    return intrinsic({0: none, 3: three, 4: four}[len(arguments)])
 
 
 sched_yield = _libc("sched_yield", types.int32)
 read = _libc("read", types.intp, types.int32, types.uint64, types.uint64)
 write = _libc("write", types.intp, types.int32, types.uint64, types.uint64)
+epoll_wait = _libc("epoll_wait", types.int32, types.int32, types.uint64, types.int32, types.int32)
 errno = _libc("__errno_location", types.CPointer(types.int32))
 
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numba import carray, types
 
 from ixy import native
@@ -19,6 +20,7 @@ from ixy.compiled import compiled, in_machine_code
 
 HUGE_PAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 SPINS, YIELDS = 100, 50  # rounds without work until a polling thread yields, then sleeps
+PATIENCE = 50  # ms that a worker sleeps without an interrupt: it may have been told to stop
 NAP = 20_000  # ns: longer would show in a ping through two ports, shorter would burn an idle core
 
 
@@ -98,6 +100,22 @@ def write_file(file: Any, address: Any, size: Any) -> int:
 
 
 @compiled
+def _await_event(epoll, milliseconds):
+    event = np.empty(2, np.uint64)  # one struct epoll_event
+    return native.epoll_wait(epoll, event.ctypes.data, 1, milliseconds)
+
+
+@in_machine_code(_await_event)
+def await_event(epoll: Any, milliseconds: Any) -> int:
+    """Sleeps until an epoll instance has an event, at most so long; returns whether it has."""
+    return int(
+        ctypes.CDLL(None).epoll_wait(
+            int(epoll), ctypes.create_string_buffer(16), 1, int(milliseconds)
+        )
+    )
+
+
+@compiled
 def back_off(idle):
     """Waits longer the more rounds in a row were idle: first spins, then yields, then sleeps."""
     if idle < SPINS:
@@ -106,6 +124,17 @@ def back_off(idle):
         give_way()
     else:
         nap(NAP)
+
+
+@compiled
+def rest(idle, events):
+    """Like `back_off`, but with interrupts, whose epoll instance `events` is (-1: none), it sleeps
+    until one comes.
+    """
+    if events < 0 or idle < SPINS + YIELDS:
+        back_off(idle)
+    else:
+        await_event(events, PATIENCE)
 
 
 def more_huge_pages(count: int) -> str:

@@ -13,12 +13,12 @@ from ixy.device import Device, pool_of, rx_batch
 from ixy.memory.ordered import address_of, array_at, load_acquire, records, store_release
 from ixy.memory.pool import BUF_SIZE, free_batch, lengths, packets
 from ixy.pcap import MAX_OVERHEAD, Writer, encode
-from ixy.system import back_off, wall_clock
+from ixy.system import SPINS, YIELDS, rest, wall_clock
 
 BATCH = 64
 BLOCK = 1024 * 1024  # bytes that are encoded before they are written
 BLOCKS = 4  # per worker: what the disk may lag behind before the device must wait
-PAUSE = 2000  # rounds without a packet, some milliseconds: then the file gets what there is
+PAUSE = 2000  # rounds of polling in vain, some milliseconds: then the file gets what there is
 
 # A block passes between the worker, which fills it, and the thread that writes it, which empties it
 Block = np.dtype([("full", "u4"), ("used", "i8"), ("frames", "i8"), ("data", "u8")], align=True)
@@ -65,7 +65,7 @@ def hand_over(blocks, state):
 
 
 @compiled
-def capture_until_told(rx, bufs, blocks, state, control):
+def capture_until_told(rx, bufs, blocks, state, control, events):
     """One worker: a queue, until it is told to stop; then it takes what is left in the ring."""
     begin(control[0])
     idle = 0
@@ -74,15 +74,16 @@ def capture_until_told(rx, bufs, blocks, state, control):
         room = claim(control[0], len(bufs))
         received = capture_batch(rx[0], bufs[:room], blocks, state[0])
         refund(control[0], room - received)
+        behind = load_acquire(blocks[state[0].block], "full")  # the disk is: no packet would tell
         if received:
             idle = 0
-        elif word == FINISH and not load_acquire(blocks[state[0].block], "full"):
+        elif word == FINISH and not behind:
             break
         else:
             idle += 1
-            if idle == PAUSE and blocks[state[0].block].frames:
+            if idle == (PAUSE if events < 0 else SPINS + YIELDS) and blocks[state[0].block].frames:
                 hand_over(blocks, state[0])
-            back_off(idle)
+            rest(idle, -1 if behind else events)
         word = told(control[0])
     store_release(blocks[state[0].block], "full", 1)
 
@@ -110,10 +111,9 @@ class Capturer:
             blocks["data"] = [address_of(data) for data in memory]
             state["snaplen"], state["format"] = self.writer.snaplen, self.writer.format
             bufs = np.zeros(BATCH, np.uint32)
-            loop = partial(
-                capture_until_told, queue.record, bufs, blocks, state, self.workers.control
-            )
-            self._loops.append(loop)
+            words = queue.record, bufs, blocks, state, self.workers.control
+            events = self.workers.events_of(queue)
+            self._loops.append(partial(capture_until_told, *words, events))
         self._writing = threading.Thread(target=self._write, daemon=True)
         self._failure: Exception | None = None
         self._shown = False  # whether `check` has raised it
@@ -177,4 +177,6 @@ class Capturer:
     @property
     def done(self) -> bool:
         """Whether as many as were asked for have been received, or nothing more will come."""
-        return self.device.ended is True or (self.count is not None and self.taken >= self.count)
+        return self.device.beyond.ended is True or (
+            self.count is not None and self.taken >= self.count
+        )

@@ -9,7 +9,7 @@ from ixy.compiled import compiled
 from ixy.device import Device, pool_of, rx_batch, tx_batch
 from ixy.memory.ordered import records
 from ixy.memory.pool import free_batch, packets
-from ixy.system import back_off
+from ixy.system import rest
 
 # bufs[first:last] have been received and not yet sent; `seen` is the sum of a byte of each packet
 Way = np.dtype(
@@ -44,7 +44,7 @@ def forward(rx, tx, bufs, way, control):
 
 
 @compiled
-def forward_until_told(rx_a, tx_b, rx_b, tx_a, bufs, ways, control):
+def forward_until_told(rx_a, tx_b, rx_b, tx_a, bufs, ways, control, events):
     """One worker: a pair of queues, both ways (or the first only), until it is told to stop."""
     begin(control[0])
     idle = 0
@@ -61,7 +61,7 @@ def forward_until_told(rx_a, tx_b, rx_b, tx_a, bufs, ways, control):
             break
         else:
             idle += 1
-            back_off(idle)
+            rest(idle, -1 if waiting else events)  # no interrupt says that a ring has room
         word = told(control[0])
     for i in range(len(ways)):
         free_batch(pool_of(rx_a[0]), bufs[i][ways[i].first : ways[i].last])
@@ -89,7 +89,8 @@ class Forwarder:
         for i, ways in enumerate(self._ways):
             bufs = np.zeros((2, batch), np.uint32)
             there, back = (a.rx[i].record, b.tx[i].record), (b.rx[i].record, a.tx[i].record)
-            words = *there, *back, bufs, ways, self.workers.control
+            events = self.workers.events_of(*(port.rx[i] for port in self.sources))
+            words = *there, *back, bufs, ways, self.workers.control, events
             self._loops.append(partial(forward_until_told, *words))
 
     def start(self) -> None:
@@ -115,5 +116,5 @@ class Forwarder:
         """Whether all that was asked for has been forwarded, or nothing more will come."""
         if self.count is not None and self.forwarded >= self.count:
             return True
-        ends = [port.ended for port in self.sources]
+        ends = [port.beyond.ended for port in self.sources]
         return any(ends) and all(end is not False for end in ends)

@@ -1,5 +1,6 @@
 """Compiled loops in threads of their own: one per queue, pinned to a core, without the GIL."""
 
+import select
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -7,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ixy.compiled import compiled
-from ixy.device import Device
+from ixy.device import Device, RxQueue
 from ixy.memory.ordered import fetch_add, load_acquire, records
 from ixy.system import be_punctual, pin
 
@@ -50,6 +51,7 @@ class Workers:
     """Threads that run one compiled loop each, until it ends by itself or is told to."""
 
     def __init__(self, count: int | None = None) -> None:
+        self._epolls: list[select.epoll] = []
         self.control = records(1, Control)
         self.control[0]["limited"] = count is not None
         self.control[0]["budget"] = count or 0
@@ -65,6 +67,17 @@ class Workers:
             thread = threading.Thread(target=self._work, args=arguments, daemon=True)
             self._threads.append(thread)
             thread.start()
+
+    def events_of(self, *queues: RxQueue) -> int:
+        """An epoll instance in which a worker waits for any of these queues' interrupts (see
+        `rest`); -1 if one has none, and must be polled.
+        """
+        if any(queue.event < 0 for queue in queues):
+            return -1
+        self._epolls.append(epoll := select.epoll())
+        for queue in queues:
+            epoll.register(queue.event, select.EPOLLIN | select.EPOLLET)
+        return epoll.fileno()
 
     def _work(self, index: int, loop: Callable[[], object], _: Sequence[Device]) -> None:
         try:

@@ -25,7 +25,32 @@ class Bar(Protocol):
         """
 
 
-class PciFunction(ABC):
+class Beyond:
+    """What lies beyond a device, as far as can be known: on a real wire, nothing."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether it runs by now: an emulated device must be compiled first."""
+        return True
+
+    @property
+    def ended(self) -> bool | None:
+        """Whether the far end has nothing more to send. None where nobody can know, as on a real
+        wire.
+        """
+        return None
+
+    @property
+    def warning(self) -> str | None:
+        """What the user should know when the run is over, such as that its input was damaged."""
+        return None
+
+    def far_end(self) -> dict[str, int]:
+        """Drops, by reason, that happened beyond the device and that only its bus can know of."""
+        return {}
+
+
+class PciFunction(Beyond, ABC):
     """A PCI function: configuration space, BARs, DMA. Close it when done."""
 
     address: str  # as the user wrote it; errors name the device by it
@@ -63,23 +88,7 @@ class PciFunction(ABC):
         """
         raise IxyError(f"{self.address}: no interrupts over this bus: poll instead")
 
-    def check(self) -> None:  # noqa: B027 (most buses have nothing to check)
+    def check(self) -> None:
         """Raises IxyError if the bus knows of a fault: a DMA that it refused, a device that is
         gone.
         """
-
-    @property
-    def ended(self) -> bool | None:
-        """Whether the far end has nothing more to send. None where nobody can know, as on a real
-        wire.
-        """
-        return None
-
-    @property
-    def warning(self) -> str | None:
-        """What the user should know when the run is over, such as that its input was damaged."""
-        return None
-
-    def far_end(self) -> dict[str, int]:
-        """Drops, by reason, that happened beyond the device and that only its bus can know of."""
-        return {}

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ixy.cli.session import Count, Json, Queues, Seconds, Session
+from ixy.cli.session import DEFAULT_ITR, Count, Interrupts, Itr, Json, Queues, Seconds, Session
 
 NAME = "capture"
 HELP = "Write what arrives to a .pcap or .pcapng file, with nanoseconds."
@@ -18,6 +18,8 @@ def command(
         int | None, typer.Option(help="Bytes kept of each packet (default: all).", min=1)
     ] = None,
     queues: Queues = 1,
+    interrupts: Interrupts = False,
+    itr: Itr = DEFAULT_ITR,
     seconds: Seconds = None,
     count: Count = None,
     as_json: Json = False,
@@ -28,8 +30,8 @@ def command(
     with Session([device], as_json=as_json, bounded=bounded, results=nothing) as session:
         from ixy.apps.capture import Capturer
 
-        (opened,) = session.open(queues)
-        session.bounded = bounded or opened.ended is not None
+        (opened,) = session.open(queues, itr if interrupts else None)
+        session.bounded = bounded or opened.beyond.ended is not None
         with Capturer(opened, file, snaplen=snaplen, count=count) as app:
             session.run(app, seconds)
         total = session.statistics[0]

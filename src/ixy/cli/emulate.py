@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from typing import Annotated
 
 import typer
@@ -37,7 +38,8 @@ def command(
     card = emulated_card(address, rest, options | {"model": model, "mac": mac})
     RUNNER.attach(card)
     try:
-        RUNNER.settle(card)
+        while not card.settled:
+            time.sleep(0.001)
         signals.abandon = None
         server = Server(socket, card, _note)
         try:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ixy.cli.session import Count, Json, Queues, Seconds, Session
+from ixy.cli.session import DEFAULT_ITR, Count, Interrupts, Itr, Json, Queues, Seconds, Session
 from ixy.errors import IxyError
 
 NAME = "forward"
@@ -18,6 +18,8 @@ def command(
     one_way: Annotated[bool, typer.Option("--one-way", help="Only from A to B.")] = False,
     batch: Annotated[int, typer.Option(help="Packets at a time.", min=1, max=4096)] = 64,
     queues: Queues = 1,
+    interrupts: Interrupts = False,
+    itr: Itr = DEFAULT_ITR,
     seconds: Seconds = None,
     count: Count = None,
     as_json: Json = False,
@@ -28,11 +30,11 @@ def command(
     with Session([a, b], as_json=as_json, bounded=bounded, results=nothing) as session:
         from ixy.apps.forward import Forwarder
 
-        devices = session.open(queues)
+        devices = session.open(queues, itr if interrupts else None)
         counts = [len(device.rx) for device in devices]
         if counts[0] != counts[1]:
             raise IxyError(f"{a} has {counts[0]} queues, {b} {counts[1]}: give both as many")
-        session.bounded = bounded or any(device.ended is not None for device in devices)
+        session.bounded = bounded or any(device.beyond.ended is not None for device in devices)
         app = Forwarder(*devices, one_way=one_way, batch=batch, count=count)
         session.run(app, seconds)
         for drops, total, (taken, sent) in zip(

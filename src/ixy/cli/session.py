@@ -30,6 +30,14 @@ Count = Annotated[
 ]
 Queues = Annotated[int, typer.Option("--queues", help="Queue pairs per device.", min=1, max=64)]
 
+Interrupts = Annotated[
+    bool, typer.Option("--interrupts", help="Sleep while no packets come, until one interrupts.")
+]
+Itr = Annotated[
+    float, typer.Option("--itr", help="Microseconds from one interrupt to the next.", min=0)
+]
+DEFAULT_ITR = 50.0
+
 
 class App(Protocol):
     """What `Session.run` needs of an app."""
@@ -87,12 +95,14 @@ class Session:
         if kind is None:
             self._report()
 
-    def open(self, queues: int = 1) -> list[Any]:
-        """Opens the devices. They may have no link yet, and may still be compiled: see `run`."""
+    def open(self, queues: int = 1, itr: float | None = None) -> list[Any]:
+        """Opens the devices, with interrupts if `itr` is given (see `open_device`). They may have
+        no link yet, and may still be compiled: see `run`.
+        """
         from ixy.address import open_device
 
         for address in self.addresses:
-            self.devices.append(open_device(address, queues=queues, settle=False))
+            self.devices.append(open_device(address, queues=queues, itr=itr, settle=False))
         return self.devices
 
     def run(self, app: App, seconds: float | None = None) -> None:
@@ -114,14 +124,14 @@ class Session:
                 device.flush()
         self.statistics = [device.statistics() for device in self.devices]
         for device in self.devices:
-            if device.warning:
-                self.warn(device.warning)
+            if device.beyond.warning:
+                self.warn(device.beyond.warning)
 
     def _wait_until_ready(self, app: App) -> None:
         """Waits for the compiler, then for a link. Raises IxyError if a device has none."""
         deadline = time.monotonic() + LINK_TIMEOUT
         while not signals.received:
-            if not app.workers.running:
+            if not (app.workers.running and all(device.beyond.settled for device in self.devices)):
                 deadline = time.monotonic() + LINK_TIMEOUT
             elif all(device.link_speed() for device in self.devices):
                 return

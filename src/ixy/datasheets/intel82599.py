@@ -14,6 +14,8 @@ MODELS = {  # PCI device ids of the families that share this programming interfa
     "x550em-1g-t": 0x15AE,
 }  # fmt: skip
 REGISTER_SPACE = 128 * 1024  # bytes of BAR 0
+MAX_ITR = 511 * 2.048  # us between interrupts (8.2.3.5.12)
+QUEUE_CAUSES = 16  # queues that have a bit of their own in EICR (8.2.3.5.1)
 QUEUES = 64  # queue pairs used here; the device has 128
 RSS_QUEUES = 16  # a redirection table entry has 4 bits (8.2.3.7.15)
 RING_SIZES = [64 << i for i in range(7)]  # descriptors
@@ -42,6 +44,27 @@ class EEC(Fields):
 
     SK, CS, DI, DO, REQ, GNT = bit(0), bit(1), bit(2), bit(3), bit(6), bit(7)
     PRES, ARD, ADDR_SIZE, SIZE = bit(8), bit(9), bit(10), bits(11, 14)
+
+
+class GPIE(Fields):
+    """A vector per cause instead of one for all; reading EICR clears no queue's cause; a cause that
+    software sets is not throttled; EIAM masks when a message goes out, not when EICR is read.
+    """
+
+    MULTIPLE_MSIX, OCD, EIMEN, EIAME = bit(4), bit(5), bit(6), bit(30)
+
+
+class EITR(Fields):
+    """INTERVAL between messages in 2.048 us; what is left of it, unless CNT_WDIS is written."""
+
+    INTERVAL, COUNTER, CNT_WDIS = bits(3, 11), bits(21, 27), bit(31)
+
+
+class IVAR(Fields):
+    """The MSI-X vectors of two queue pairs; each with a bit that says it is valid."""
+
+    RX0, RX0_VALID, TX0, TX0_VALID = bits(0, 6), bit(7), bits(8, 14), bit(15)
+    RX1, RX1_VALID, TX1, TX1_VALID = bits(16, 22), bit(23), bits(24, 30), bit(31)
 
 
 class RDRXCTL(Fields):
@@ -161,7 +184,12 @@ INTEL82599 = Datasheet(
     STATUS      0x00008 RO 0x00080000 8.2.3.1.2 Device Status
     CTRL_EXT    0x00018 RW - 8.2.3.1.3 Extended Device Control
     EICR        0x00800 W1C - 8.2.3.5.1 Extended Interrupt Cause
+    EIMS        0x00880 W1S - 8.2.3.5.3 Extended Interrupt Mask Set
     EIMC        0x00888 WO - 8.2.3.5.4 Extended Interrupt Mask Clear
+    EIAC        0x00810 RW - 8.2.3.5.5 Extended Interrupt Auto Clear
+    EITR        0x00820+4*24,0x12300+4*104 RW - 8.2.3.5.12 Extended Interrupt Throttle
+    IVAR        0x00900+4*64 RW - 8.2.3.5.16 Interrupt Vector Allocation: bytes rx, tx, rx, tx
+    GPIE        0x00898 RW - 8.2.3.5.18 General Purpose Interrupt Enable
     RDBAL       0x01000+40*64,0x0D000+40*64 RW - 8.2.3.8.1 Receive Descriptor Base Address Low
     RDBAH       0x01004+40*64,0x0D004+40*64 RW - 8.2.3.8.2 Receive Descriptor Base Address High
     RDLEN       0x01008+40*64,0x0D008+40*64 RW - 8.2.3.8.3 Receive Descriptor Length

@@ -14,20 +14,6 @@ class EICR(Fields):
     RTXQ, RX_MISS, LSC, TCP_TIMER = bits(0, 15), bit(17), bit(20), bit(30)
 
 
-class GPIE(Fields):
-    """A vector per cause instead of one for all; reading EICR clears no queue's cause; a cause that
-    software sets is not throttled; EIAM masks when a message goes out, not when EICR is read.
-    """
-
-    MULTIPLE_MSIX, OCD, EIMEN, EIAME = bit(4), bit(5), bit(6), bit(30)
-
-
-class EITR(Fields):
-    """INTERVAL between messages in 2.048 us; what is left of it, unless CNT_WDIS is written."""
-
-    INTERVAL, COUNTER, CNT_WDIS = bits(3, 11), bits(21, 27), bit(31)
-
-
 class IVAR_MISC(Fields):
     """The vector of the TCP timer, and that of all other causes that are no queue's."""
 
@@ -153,21 +139,16 @@ WHOLE = INTEL82599.with_rows(
     PIENA       0x110B8 RW - 8.2.3.4.15 PCIe Interrupt Enable
 
     EICS        0x00808 WO - 8.2.3.5.2 Extended Interrupt Cause Set
-    EIMS        0x00880 W1S - 8.2.3.5.3 Extended Interrupt Mask Set
-    EIAC        0x00810 RW - 8.2.3.5.5 Extended Interrupt Auto Clear
     EIAM        0x00890 RW - 8.2.3.5.6 Extended Interrupt Auto Mask Enable
     EICS_EX     0x00A90+4*2 WO - 8.2.3.5.7 Extended Interrupt Cause Set, MSI-X vectors 0-63
     EIMS_EX     0x00AA0+4*2 W1S - 8.2.3.5.8 Extended Interrupt Mask Set, MSI-X vectors 0-63
     EIMC_EX     0x00AB0+4*2 WO - 8.2.3.5.9 Extended Interrupt Mask Clear, MSI-X vectors 0-63
     EIAM_EX     0x00AD0+4*2 RW - 8.2.3.5.10 Extended Interrupt Auto Mask, MSI-X vectors 0-63
     EITRSEL     0x00894 RW - 8.2.3.5.11 MSI-X to EITR Select
-    EITR        0x00820+4*24,0x12300+4*104 RW - 8.2.3.5.12 Extended Interrupt Throttle
     L34TIMIR    0x0E800+4*128 RW - 8.2.3.5.13 Immediate Interrupt by Five-Tuple
     LLITHRESH   0x0EC90 RW - 8.2.3.5.14 Low Latency Interrupt Size Threshold
     IMIRVP      0x0EC60 RW - 8.2.3.5.15 Immediate Interrupt by VLAN Priority
-    IVAR        0x00900+4*64 RW - 8.2.3.5.16 Interrupt Vector Allocation: bytes rx, tx, rx, tx
     IVAR_MISC   0x00A00 RW - 8.2.3.5.17 Miscellaneous Interrupt Vector Allocation
-    GPIE        0x00898 RW - 8.2.3.5.18 General Purpose Interrupt Enable
     PBACL       0x110C0+4*8,~0x11068 W1C - 8.2.3.6.1 MSI-X Pending Bits Clear
 
     VLNCTRL     0x05088 RW 0x00008100 8.2.3.7.2 VLAN Control

@@ -3,6 +3,7 @@
 A function made with `threaded=False` runs only when a test calls `step`.
 """
 
+import os
 from typing import Any
 
 import numpy as np
@@ -22,14 +23,16 @@ class EmulatedFunction(PciFunction):
     def __init__(self, address: str, model: Intel82599, *, threaded: bool = True) -> None:
         self.address, self.model = address, model
         self._iovas: dict[int, int] = {}
+        self._events: list[int] = []
         self._next_iova = FIRST_IOVA
         self._threaded = threaded
         if threaded:
             RUNNER.attach(model)
 
-    def settle(self) -> None:
+    @property
+    def settled(self) -> bool:
         """Waits until the device runs."""
-        RUNNER.settle(self.model)
+        return self.model.settled
 
     def config_read(self, offset: int, size: int) -> int:
         """Reads configuration space."""
@@ -74,12 +77,22 @@ class EmulatedFunction(PciFunction):
         """What the wire has to say."""
         return self.model.wire.warning
 
+    def interrupts(self, count: int) -> list[int]:
+        """An eventfd for each of the first `count` MSI-X vectors."""
+        for vector in range(count):
+            self._events.append(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
+            self.model.connect_interrupt("msix", vector, self._events[-1])
+        return self._events
+
     def far_end(self) -> dict[str, int]:
         """What the wire lost."""
         return self.model.wire.drops()
 
     def close(self) -> None:
         """Stops the device and unplugs its wire."""
+        self.model.disconnect_interrupts()
+        while self._events:
+            os.close(self._events.pop())
         if not self._threaded or RUNNER.detach(self.model):
             self.model.close()
 

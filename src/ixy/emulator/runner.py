@@ -37,7 +37,7 @@ def compile_ahead() -> "subprocess.Popen[bytes] | None":
 
 def compile_datapath() -> None:
     """Compiles the data path, if the cache has none, and leaves a mark there that it has."""
-    run(np.zeros(0, np.uint64), 0, BURST)
+    run(np.zeros(0, np.uint64), 0, BURST, 0)
     directory = cache_directory()
     if directory is not None:
         open(os.path.join(directory, READY), "w").close()
@@ -61,11 +61,6 @@ class Runner:
                 self._thread = threading.Thread(target=self._loop, name="ixy-emulator", daemon=True)
                 self._thread.start()
 
-    def settle(self, model: Intel82599) -> None:
-        """Waits until a device runs: the first time, its data path is compiled."""
-        while not (model.awake or model.failure):
-            time.sleep(0.001)
-
     def detach(self, model: Intel82599) -> bool:
         """Stops running a device; returns whether it is certain that nothing of it is used any
         more: the thread may be in the compiler, for seconds.
@@ -84,10 +79,11 @@ class Runner:
         be_punctual()
         if ahead := compile_ahead():
             ahead.wait()
+        idle = 0
         while self._take_over():
             try:
                 ports = np.array([address_of(model.port) for model in self._running], np.uint64)
-                run(ports, time.monotonic_ns() + int(SLICE * 1e9), BURST)
+                idle = run(ports, time.monotonic_ns() + int(SLICE * 1e9), BURST, idle)
                 for model in self._running:
                     model.awake = True
                     model.service()

@@ -63,7 +63,5 @@ class DmaMemory:
             os.close(self.file)
             self.file = -1
             del self._anchor
-            with suppress(
-                BufferError
-            ):  # somebody still holds a view: unmapping it would be a crash
+            with suppress(BufferError):  # a view is still held: unmapping it would be a crash
                 self._map.close()

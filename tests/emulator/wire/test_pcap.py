@@ -38,7 +38,7 @@ def receive_all(nic: Nic, rounds: int = 10000) -> list[bytes]:
         nic.step()
         batch = nic.receive()
         got += batch
-        if not batch and nic.device.ended:
+        if not batch and nic.device.beyond.ended:
             return got
     raise AssertionError("the capture does not end")
 
@@ -56,7 +56,7 @@ def test_frames_of_a_file_arrive_byte_for_byte(
         statistics = nic.device.statistics()
         assert statistics.rx_packets == len(frames)
         assert sum(statistics.dropped.values()) == 0
-        assert nic.device.ended is True
+        assert nic.device.beyond.ended is True
 
 
 @pytest.mark.parametrize("suffix", ["pcap", "pcapng"])
@@ -65,7 +65,7 @@ def test_what_is_sent_is_in_the_file(tmp_path: Path, suffix: str) -> None:
     frames = [of_length(length) for length in range(14, 1514, 7)]
     before = time.time()
     with Nic(Pcap(f",{path}")) as nic:
-        assert nic.device.ended is None
+        assert nic.device.beyond.ended is None
         for i in range(0, len(frames), 32):
             assert nic.device.tx[0].send(frames[i : i + 32]) == len(frames[i : i + 32])
             nic.step(2)
@@ -81,7 +81,7 @@ def test_a_file_through_a_nic_into_a_file(tmp_path: Path) -> None:
     frames = [numbered(i, 60 + i * 31 % 1455) for i in range(3000)]
     source.write_bytes(capture(frames))
     with Nic(Pcap(f"{source},{target}"), ring=128) as nic:
-        while not nic.device.ended or nic.model.step():
+        while not nic.device.beyond.ended or nic.model.step():
             nic.step()
             with nic.device.rx[0].receive(32) as batch:
                 nic.device.tx[0].send(batch)
@@ -137,7 +137,7 @@ def test_a_damaged_file_is_read_up_to_the_damage_with_a_warning(tmp_path: Path, 
     path.write_bytes(capture(frames)[:-cut])
     with Nic(Pcap(f"{path},")) as nic:
         assert receive_all(nic) == frames[:9]
-        warning = nic.device.warning
+        warning = nic.device.beyond.warning
     assert warning is not None
     assert str(path) in warning
     assert "9 good packets" in warning
@@ -149,7 +149,7 @@ def test_a_file_that_is_whole_is_no_reason_to_warn(tmp_path: Path) -> None:
     path.write_bytes(capture([numbered(1)]))
     with Nic(Pcap(f"{path},")) as nic:
         receive_all(nic)
-        assert nic.device.warning is None
+        assert nic.device.beyond.warning is None
 
 
 def test_pace_real_keeps_the_gaps(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_an_empty_capture_has_ended_at_once(tmp_path: Path) -> None:
     path = tmp_path / "in.pcap"
     path.write_bytes(capture([]))
     with Nic(Pcap(f"{path},")) as nic:
-        assert nic.device.ended is True
+        assert nic.device.beyond.ended is True
         assert receive_all(nic) == []
 
 
@@ -187,7 +187,7 @@ def test_neither_file() -> None:
     with Nic(plug_in("pcap:,", {})) as nic:
         nic.device.tx[0].send([numbered(1)])
         nic.step(2)
-        assert nic.device.ended is None
+        assert nic.device.beyond.ended is None
         assert nic.device.statistics().tx_packets == 1
 
 

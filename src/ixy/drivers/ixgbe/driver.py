@@ -36,18 +36,23 @@ DROPS = {  # reason: the register that counts it
     "rx_undersize": "RUC",
     "rx_crc_errors": "CRCERRS",
 }
+Bufs = np.ndarray[Any, np.dtype[np.uint32]]
 
 
 class IxgbeDevice(Device):
     """An 82599, X540 or X550 behind a PCI function, which is closed with it.
 
     `ring` descriptors per queue (a power of two from 64 to 4096); one queue pair per pool: queue i
-    takes its buffers from `pools[i]`. Raises IxyError for what the device does not have,
-    DeviceTimeout if it does not answer.
+    takes its buffers from `pools[i]`. With `itr` each receive queue interrupts, at most every so
+    many microseconds. Raises IxyError for what the device does not have, DeviceTimeout if it does
+    not answer.
     """
 
-    def __init__(self, function: PciFunction, pools: Sequence[Mempool], ring: int) -> None:
+    def __init__(
+        self, function: PciFunction, pools: Sequence[Mempool], ring: int, itr: float | None = None
+    ) -> None:
         self.function, self.address, self.pools, self.ring = function, function.address, pools, ring
+        self.beyond, self.itr = function, itr
         self.rx, self.tx, self.before_close = [], [], []
         self._totals = dict.fromkeys((*COUNTERS, *OCTETS, *DROPS.values()), 0)
         self._counting = threading.Lock()
@@ -78,6 +83,8 @@ class IxgbeDevice(Device):
         for queue in range(len(self.pools)):
             self.rx.append(self._start_rx(queue))
             self.tx.append(self._start_tx(queue))
+        if self.itr is not None:
+            self._init_interrupts(self.itr)  # 4.6.6
         self.set_promiscuous(True)  # before it receives: nothing that arrives first is filtered
         self.regs.RXCTRL.update(RXEN=1)  # last of all, 4.6.7
 
@@ -94,6 +101,10 @@ class IxgbeDevice(Device):
             trouble = f"{vendor:04x}:{device:04x} is no 82599, X540 or X550"
         elif not 1 <= len(self.pools) <= sheet.QUEUES:
             trouble = f"{len(self.pools)} queues: give it 1 to {sheet.QUEUES}"
+        elif self.itr is not None and len(self.pools) > sheet.QUEUE_CAUSES:
+            trouble = f"interrupts for {len(self.pools)} queues: give it 1 to {sheet.QUEUE_CAUSES}"
+        elif self.itr is not None and not 0 <= self.itr <= sheet.MAX_ITR:
+            trouble = f"an interval of {self.itr:g} us: give it 0 to {int(sheet.MAX_ITR)}"
         elif self.ring not in sizes:
             trouble = f"a ring of {self.ring}: give it a power of two, {sizes[0]} to {sizes[-1]}"
         elif free < needed:
@@ -193,13 +204,24 @@ class IxgbeDevice(Device):
         regs.TXDCTL[queue].wait(1.0, ENABLE=1)
         return TxQueue(record, self.pools[queue])
 
+    def _init_interrupts(self, itr: float) -> None:
+        """A vector per receive queue, which clears its own cause: sections 4.6.6 and 7.3.
+
+        The vectors are never masked. A worker that polls pays for an interrupt per interval, but no
+        register access stands between it and its sleep.
+        """
+        regs, causes = self.regs, (1 << len(self.pools)) - 1
+        regs.GPIE.write(MULTIPLE_MSIX=1)
+        for queue, event in enumerate(self.function.interrupts(len(self.pools))):
+            side = f"RX{queue % 2}"
+            regs.IVAR[queue // 2].update(**{side: queue, f"{side}_VALID": 1})
+            regs.EITR[queue].write(INTERVAL=round(itr / 2.048), CNT_WDIS=1)
+            self.rx[queue].event = event
+        regs.EIAC.write(causes)
+        regs.EIMS.write(causes)
+
     def _make_ring(
-        self,
-        queue: int,
-        who: int,
-        slots: np.ndarray[Any, np.dtype[np.uint32]],
-        kind: np.dtype[Any],
-        descriptor: np.dtype[Any],
+        self, queue: int, who: int, slots: Bufs, kind: np.dtype[Any], descriptor: np.dtype[Any]
     ) -> tuple[Record, np.ndarray[Any, Any]]:
         """A queue's record and descriptors, and its base and length registers; `slots` are its
         buffers."""
@@ -262,7 +284,7 @@ class IxgbeDevice(Device):
             rx_bytes=totals["QBRC_"],  # the CRC was stripped
             tx_packets=totals["GPTC"],
             tx_bytes=totals["GOTC"] - 4 * totals["GPTC"],  # without the CRC
-            dropped=dropped | self.function.far_end(),
+            dropped=dropped | self.beyond.far_end(),
         )
 
     def _count(self, name: str) -> int:
@@ -272,16 +294,6 @@ class IxgbeDevice(Device):
             return sum(register.read() for register in self.regs[name])
         pairs = zip(self.regs[name + "L"], self.regs[name + "H"], strict=True)
         return sum(low.read() | high.read() << 32 for low, high in pairs)
-
-    @property
-    def ended(self) -> bool | None:
-        """Whether the far end has nothing more to send; None where nobody can know."""
-        return self.function.ended
-
-    @property
-    def warning(self) -> str | None:
-        """What the user should know when the run is over."""
-        return self.function.warning
 
     def flush(self, timeout: float = 1.0) -> int:
         """Waits until all packets have been sent, at most `timeout` s; returns how many are not."""

@@ -13,27 +13,36 @@ from ixy.emulator.wire.frames import drop_all, is_full
 from ixy.memory.ordered import array_at, lock, unlock
 from ixy.system import back_off, nap, now
 
+# A driver that waits for interrupts can wait for the device, too: after DOZE idle rounds (some ms)
+# it naps so many ns at a time
+DOZE, DEEP_NAP = 500, 500_000
 BURST = 64  # frames per round and direction: long enough to be fast, short enough for low latency
 
 
 @compiled
-def run(ports, until, burst):
-    """Runs ports (their addresses, u8) until a time in ns, or until one needs the model's help."""
-    idle = 0
+def run(ports, until, burst, idle):
+    """Runs ports (their addresses, u8) until a time in ns, or until one needs the model's help.
+    Takes and returns how many rounds in a row were idle.
+    """
     while now() < until:
         handled = 0
+        polled = False  # by any driver
         for address in ports:
             port = array_at(address, 1, Port)[0]
             if port.watched and changed(port):
-                return
+                return idle
             handled += step(port, burst)
+            polled = polled or port.enabled == 0
             if not JIT:
                 nap(1)  # or nobody who waits for the port's lock would be interpreted in time
             if array_at(port.wire, 1, WireRecord)[0].service:
-                return
+                return idle
         idle = 0 if handled else idle + 1
-        if idle:
+        if idle > DOZE and not polled:
+            nap(DEEP_NAP)
+        elif idle:
             back_off(idle)
+    return idle
 
 
 @compiled

@@ -36,6 +36,11 @@ class Link(Interrupts):
                 self.cause(0, sheet.EICR.LSC.mask)
         return up
 
+    @property
+    def settled(self) -> bool:
+        """Whether its data path runs, or never will."""
+        return self.awake or self.failure is not None
+
     def has_link(self) -> bool:
         """Whether the wire has an other end, and somebody to carry the frames."""
         return self.wire.link and self.failure is None and self.awake
