@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,8 @@ class Serving:
         self._runs = runs
         if runs:
             RUNNER.attach(self.model)
-            RUNNER.settle(self.model)
+            while not self.model.settled:
+                time.sleep(0.001)
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
