@@ -122,22 +122,24 @@ def _emulate(address: str, rest: str, options: dict[str, str]) -> PciFunction:
     from ixy.emulator.runner import compile_ahead
 
     compile_ahead()
-    return EmulatedFunction(address, emulated_card(address, rest, options))
+    own = {name: options[name] for name in options if name not in Shape._fields}
+    return EmulatedFunction(address, emulated_card(address, rest, own))
 
 
 def emulated_card(address: str, wire: str, options: dict[str, str]) -> "Intel82599":
-    """A card with a wire plugged in. `options` are the wire's, and the card's `mac` and `model`;
-    others are ignored. Raises IxyError for values that there are not.
+    """A card with a wire plugged in. `options` are the wire's, and the card's `mac` and `model`.
+    Raises IxyError for others, and for values that there are not.
     """
     from ixy.emulator.intel82599.model import Intel82599
-    from ixy.emulator.wire import OPTIONS, plug_in
+    from ixy.emulator.wire import plug_in
 
     mac = (
         _mac(address, options["mac"])
         if "mac" in options
         else bytes([2, 0, 0, 0, 0, next(_ports) % 256])
     )
-    plugged = plug_in(wire, {name: _value(options[name]) for name in options if name in OPTIONS})
+    others = {name: _value(options[name]) for name in options if name not in ("mac", "model")}
+    plugged = plug_in(wire, others)
     try:
         return Intel82599(plugged, mac, options.get("model", "82599"))
     except IxyError:

@@ -28,6 +28,11 @@ class Bar(Protocol):
 class Beyond:
     """What lies beyond a device, as far as can be known: on a real wire, nothing."""
 
+    def check(self) -> None:
+        """Raises IxyError if something is known to be wrong: a DMA that was refused, a device that
+        is gone.
+        """
+
     @property
     def settled(self) -> bool:
         """Whether it runs by now: an emulated device must be compiled first."""
@@ -87,8 +92,3 @@ class PciFunction(Beyond, ABC):
         interrupts and is closed with the function. Raises IxyError if there are not so many.
         """
         raise IxyError(f"{self.address}: no interrupts over this bus: poll instead")
-
-    def check(self) -> None:
-        """Raises IxyError if the bus knows of a fault: a DMA that it refused, a device that is
-        gone.
-        """

@@ -1,5 +1,6 @@
 """What the subcommands that move packets have in common: open, run, show, stop, report."""
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -13,6 +14,7 @@ from ixy.cli import signals
 
 CRC, FRAMING = 4, 20  # bytes that a frame has on the wire besides its own: CRC; preamble and gap
 TICK = 0.01  # seconds between two looks at what is going on
+LOOK = 0.25  # and between two looks at whether the devices are well
 LINK_TIMEOUT = 10.0  # seconds
 DRAIN = 1.0  # seconds for the last packets at the end of a run,
 LAST_MOMENT = 0.05  # and when it was cut short
@@ -88,8 +90,9 @@ class Session:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         signals.abandon = None
-        while self.devices:
-            self.devices.pop().close()
+        with contextlib.ExitStack() as closing:  # all of them, though one may fail
+            for device in self.devices:
+                closing.callback(device.close)
         if signals.received and self.bounded:
             self.exit_code = 128 + signals.received
         if kind is None:
@@ -146,13 +149,17 @@ class Session:
         self.exit_code = 1
 
     def _watch(self, app: App, begin: float, seconds: float | None) -> None:
-        shown = begin
+        shown = looked = begin
         before = [device.statistics() for device in self.devices]
         while not signals.received and not app.done and app.workers.busy:
             time.sleep(TICK)
             moment = time.monotonic()
             if seconds is not None and moment - begin >= seconds:
                 break
+            if moment - looked >= LOOK:
+                for device in self.devices:
+                    device.beyond.check()
+                looked = moment
             if moment - shown >= 1.0:
                 after = [device.statistics() for device in self.devices]
                 self._show(before, after, moment - shown)
