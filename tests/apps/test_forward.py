@@ -56,6 +56,12 @@ def test_all_frames_arrive_in_order_byte_for_byte(tmp_path: Path, options, batch
     assert through(tmp_path, frames, options, batch=batch) == on_the_wire(frames)
 
 
+def test_with_interrupts_all_frames_arrive_too(tmp_path: Path) -> None:
+    frames = mixed(many(3000, 100))
+    found = through(tmp_path, frames, "?itr=100&pace=real", batch=8)
+    assert found == on_the_wire(frames)
+
+
 def test_more_frames_than_are_looked_up_at_a_time(tmp_path: Path) -> None:
     frames = [numbered(i) for i in range(many(150_000, 300))]
     assert through(tmp_path, frames) == frames

@@ -1,5 +1,6 @@
 """Budget and threads, without packets."""
 
+import os
 import threading
 import time
 
@@ -9,6 +10,8 @@ import pytest
 from command import many
 from ixy.apps.workers import FINISH, RUN, STOP, Workers, begin, claim, refund, told
 from ixy.compiled import compiled
+from ixy.device import RxQueue
+from ixy.system import PATIENCE, SPINS, YIELDS, await_event, rest
 
 
 @compiled
@@ -48,7 +51,7 @@ def test_several_threads_together_use_the_budget_and_never_more(budget: int) -> 
     total = sum(int(u[0]) for u in used)
     assert total + int(workers.control[0]["budget"]) == budget
     assert total <= budget
-    assert workers.spent == (total == budget)
+    assert (workers.control[0]["budget"] <= 0) == (total == budget)
     if budget <= 1000:
         assert total == budget
 
@@ -75,7 +78,6 @@ def test_without_a_budget_everything_is_granted() -> None:
     assert [claim_one(workers.control, n) for n in (64, 0, 2**40)] == [64, 0, 2**40]
     refund_one(workers.control, 5)
     assert int(workers.control[0]["budget"]) == 0
-    assert not workers.spent
 
 
 @pytest.mark.parametrize("how", ["finish", "stop"])
@@ -119,3 +121,23 @@ def test_stop_tells_when_a_loop_has_not_ended() -> None:
     assert not workers.stop(0.05)
     event.set()
     assert workers.stop(5)
+
+
+def test_a_worker_rests_until_any_of_its_queues_interrupts() -> None:
+    workers = Workers()
+    queues = [RxQueue(None, None, os.eventfd(0, os.EFD_NONBLOCK)) for _ in range(2)]
+    events = workers.events_of(*queues)
+    assert await_event(events, 0) == 0
+    for queue in queues:
+        os.eventfd_write(queue.event, 1)
+        assert await_event(events, 1000) == 1
+        assert await_event(events, 0) == 0  # nobody has read the counter: only a new one wakes
+        os.eventfd_write(queue.event, 1)
+        rest(SPINS + YIELDS, events)
+        assert await_event(events, 0) == 0
+        begin = time.monotonic()
+        rest(SPINS + YIELDS, events)
+        assert time.monotonic() - begin >= PATIENCE / 1000
+    assert workers.events_of(queues[0], RxQueue(None, None)) == -1  # that one must be polled
+    for queue in queues:
+        os.close(queue.event)

@@ -32,6 +32,11 @@ ARGUMENTS = [
     ("regs", "emu:nope"),
     # options
     ("forward", "emu:source?nope=1", SOURCE),
+    ("forward", "emu:source?itr=", SOURCE),
+    ("forward", "emu:source?itr=1047", SOURCE),
+    ("forward", SOURCE, SOURCE, "--interrupts", "--itr", 1047),
+    ("forward", SOURCE, SOURCE, "--interrupts", "--queues", 17),
+    ("capture", SOURCE, "x.pcap", "--interrupts", "--itr", -1),
     ("forward", "emu:source?ring", SOURCE),
     ("forward", "emu:loopback?size=60", SOURCE),
     ("forward", "emu:source?size=x", SOURCE),

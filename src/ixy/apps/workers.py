@@ -97,11 +97,6 @@ class Workers:
         """Whether a loop has not ended."""
         return any(thread.is_alive() for thread in self._threads)
 
-    @property
-    def spent(self) -> bool:
-        """Whether the budget has been used up."""
-        return bool(self.control[0]["limited"]) and int(self.control[0]["budget"]) <= 0
-
     def check(self) -> None:
         """Raises what a loop has raised."""
         if self._failure is not None:

@@ -13,9 +13,9 @@ from ixy.cli.tables import print_table
 from ixy.errors import IxyError
 
 NAME = "bench"
-HELP = "Measure, on this machine, the figures of the README: driver, emulator, forward, or all."
+HELP = "Measure, on this machine, the figures of the README."
 EXAMPLE = "Example: ixy bench driver --json"
-BENCHES = ("driver", "emulator", "forward")
+BENCHES = ("driver", "emulator", "forward", "interrupts")
 
 
 def command(

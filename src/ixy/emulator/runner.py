@@ -17,7 +17,7 @@ from ixy.errors import IxyError
 from ixy.memory.ordered import address_of
 from ixy.system import be_punctual
 
-SLICE = 0.005  # seconds of compiled code between two looks at what only Python can do
+SLICE = 0.02  # seconds of compiled code between two looks at what only Python can do
 READY = "datapath-is-compiled"  # a file in the cache
 LONGEST_SLICE = 0.5  # seconds that it may really take
 

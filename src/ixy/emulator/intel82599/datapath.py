@@ -15,7 +15,7 @@ from ixy.system import back_off, nap, now
 
 # A driver that waits for interrupts can wait for the device, too: after DOZE idle rounds (some ms)
 # it naps so many ns at a time
-DOZE, DEEP_NAP = 500, 500_000
+DOZE, DEEP_NAP = 500, 1_000_000
 BURST = 64  # frames per round and direction: long enough to be fast, short enough for low latency
 
 
