@@ -86,6 +86,12 @@ def call(address: Any, argument: Any) -> None:
     _interpreted[int(address) - 1](argument)
 
 
+@in_machine_code(native.apart)
+def apart(function: Any, arguments: Any) -> Any:
+    """Calls a compiled function that is hardly ever needed, and keeps its code out of the way."""
+    return function(*arguments)
+
+
 class _Record(np.record):  # type: ignore[misc]
     """A record whose fields are attributes, also those that NumPy uses the names of (`size`)."""
 

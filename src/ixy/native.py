@@ -94,6 +94,23 @@ def copy_bytes(typingctx: Any, target: Any, source: Any, size: Any) -> Any:
     return types.void(types.uint64, types.uint64, types.int64), codegen
 
 
+@intrinsic
+def apart(typingctx: Any, function: Any, arguments: Any) -> Any:
+    """A call that LLVM may not inline."""
+    kind = typingctx.resolve_function_type(function, arguments.types, {})
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        block, begin = builder.block, len(builder.block.instructions)
+        call = context.get_function(function, kind)
+        result = call(builder, cgutils.unpack_tuple(builder, args[1]))
+        for instruction in block.instructions[begin:]:
+            if isinstance(instruction, ir.CallInstr):
+                instruction.attributes.add("noinline")
+        return result
+
+    return kind.return_type(function, arguments), codegen
+
+
 def _instruction(name: str, result: Any = None) -> Any:
     """One machine instruction, by the name of LLVM's intrinsic."""
 

@@ -32,6 +32,41 @@ class I2CCTL(Fields):
     CLK_IN, CLK_OUT, DATA_IN, DATA_OUT = bit(0), bit(1), bit(2), bit(3)
 
 
+# Fields of registers of which our driver uses others
+EXTENDED_VLAN = bit(26)  # CTRL_EXT: received frames have an outer VLAN tag
+GDV, VT = bit(3), bits(16, 31)  # DMATXCTL: frames sent have one; EtherType of tags inserted
+
+
+class EXVET(Fields):
+    """EtherType of outer VLAN tags."""
+
+    VET_EXT = bits(16, 31)
+
+
+class VLNCTRL(Fields):
+    """EtherType of VLAN tags; CFI, which a tag must have with CFIEN; VLAN filter."""
+
+    VET, CFI, CFIEN, VFE = bits(0, 15), bit(28), bit(29), bit(30)
+
+
+class RXCSUM(Fields):
+    """Sums of IP fragments; PCSD: descriptors report the RSS hash in their place."""
+
+    IPPCSE, PCSD = bit(12), bit(13)
+
+
+class DTXTCPFLGL(Fields):
+    """TCP flags that the first and the middle segments keep."""
+
+    FIRST, MIDDLE = bits(0, 11), bits(16, 27)
+
+
+class DTXTCPFLGH(Fields):
+    """TCP flags that the last segment keeps."""
+
+    LAST = bits(0, 11)
+
+
 class EERD(Fields):
     """Write START and the address of a word, wait for DONE."""
 
@@ -174,7 +209,7 @@ WHOLE = INTEL82599.with_rows(
     RSCDBU      0x03028 RW - 8.2.3.8.12 RSC Data Buffer Control
     RSCCTL      0x0102C+40*64,0x0D02C+40*64 RW - 8.2.3.8.13 RSC Control
 
-    DTXTCPFLGL  0x04A88 RW 0x0FF60FF6 8.2.3.9.3 DMA Tx TCP Flags Control Low
+    DTXTCPFLGL  0x04A88 RW 0x0F760FF6 8.2.3.9.3 DMA Tx TCP Flags Control Low
     DTXTCPFLGH  0x04A8C RW 0x00000F7F 8.2.3.9.4 DMA Tx TCP Flags Control High
     TDH         0x06010+40*128 RO - 8.2.3.9.8 Transmit Descriptor Head
     TDWBAL      0x06038+40*128 RW - 8.2.3.9.11 Tx Descriptor Completion Write Back Address Low
@@ -390,12 +425,22 @@ WRITABLE = {
     "TDBAL": 0xFFFFFF80, "TDLEN": 0xFFF80, "TDT": 0xFFFF,
 }  # fmt: skip
 
-# Of a receive descriptor's status: VLAN tag seen, not sent to one station (7.1.6.2)
-RX_VP, RX_PIF = 1 << 3, 1 << 7
-TX_DTYP = 15 << 20  # a transmit descriptor's type
+# Of a receive descriptor's status: VLAN tag, checksums looked at (UDP's and any transport's, IP's),
+# not sent to one station, outer VLAN tag, sum with a UDP checksum; and errors (7.1.6.2)
+RX_VP, RX_UDPCS, RX_L4CS, RX_IPCS, RX_PIF = 1 << 3, 1 << 4, 1 << 5, 1 << 6, 1 << 7
+RX_VEXT, RX_UDPV = 1 << 9, 1 << 10
+RX_TCPE, RX_IPE = 1 << 30, 1 << 31
+# Of a transmit descriptor's command: its type, VLAN tag inserted, segments made (7.2.3.2.4)
+TX_DTYP, TX_CONTEXT, TX_VLE, TX_TSE = 15 << 20, 2 << 20, 1 << 30, 1 << 31
+# And of its options: IP's and the transport's checksum inserted
+TX_IXSM, TX_TXSM = 1 << 8, 1 << 9
+# Of a context's type word: IPv4, and the transport (7.2.3.2.3)
+TUCMD_IPV4, L4T = 1 << 10, 3 << 11
+L4T_UDP, L4T_TCP, L4T_SCTP = 0 << 11, 1 << 11, 2 << 11
+LONGEST_SENT = 15872  # bytes of a frame or segment, 15.5 KiB (7.2.1.1)
 
 # Packet types of a receive descriptor's info word, bits 15:4, here in place (7.1.6.2)
-PTYPE_IPV4, PTYPE_IPV4_OPTIONS, PTYPE_IPV6 = 1 << 4, 1 << 5, 1 << 6
+PTYPE_IPV4, PTYPE_IPV4_OPTIONS, PTYPE_IPV6, PTYPE_IPV6_EXTENSIONS = 1 << 4, 1 << 5, 1 << 6, 1 << 7
 PTYPE_TCP, PTYPE_UDP, PTYPE_SCTP = 1 << 8, 1 << 9, 1 << 10
 # RSS types of bits 3:0: what was hashed (7.1.6.2)
 RSS_TCP_IPV4, RSS_IPV4, RSS_TCP_IPV6, RSS_IPV6, RSS_UDP_IPV4, RSS_UDP_IPV6 = 1, 2, 3, 5, 7, 8

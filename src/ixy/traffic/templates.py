@@ -41,8 +41,13 @@ def big_endian(number):
 @compiled
 def set_number(address, number):
     """Writes a number into the frame at an address."""
+    set_word(address, big_endian(number))
+
+
+@compiled
+def set_word(address, word):
+    """Writes a number that is in network byte order already."""
     frame = array_at(address, 1, Numbered)[0]
-    word = big_endian(number)
     frame.number = word
     frame.complement = ~word
 

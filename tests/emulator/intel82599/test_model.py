@@ -128,7 +128,7 @@ def test_after_a_reset_rss_does_what_its_registers_read(bare: Bare) -> None:
     bare.wire.arrive(frame)
     bare.step()
     if set(table) == {0}:
-        assert bare.received(0)[4:9] == bytes(4) + b"\3"  # queue 0, and a key of zeros hashes to 0
+        assert bare.received(0)[4:9] == bytes(4) + b"\x43"  # queue 0: IPCS, EOP, DD
     else:
         assert bare.received(0)[8] == 0
 

@@ -4,9 +4,11 @@ import numpy as np
 
 from ixy.compiled import inner
 from ixy.datasheets import intel82599_device as sheet
+from ixy.emulator.intel82599.checksum import read16
+from ixy.emulator.intel82599.verify import SCTP, TCP, UDP
 from ixy.memory.ordered import array_at
 
-TCP, UDP, SCTP = 6, 17, 132  # IP protocol numbers
+HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION = 0, 43, 44, 60  # IPv6 extension headers
 HASH_BYTES = 36  # at most: two IPv6 addresses and two ports
 BIT_TCP_IPV4, BIT_IPV4, BIT_UDP_IPV4 = (
     sheet.MRQC.TCP_IPV4.mask,
@@ -21,46 +23,85 @@ BIT_TCP_IPV6, BIT_IPV6, BIT_UDP_IPV6 = (
 
 
 @inner
+def tag_at(port, data):
+    """Where a frame's VLAN tag begins, 0 if it has none; in double VLAN mode only a frame that has
+    the outer tag too has one (7.4, 7.4.5).
+    """
+    at = 12
+    if port.double_received:
+        if read16(data, 12) != port.outer_type:
+            return 0
+        at = 16
+    return at if read16(data, at) == port.tag_type else 0
+
+
+@inner
 def classify(port, frame, length):
-    """A frame's info word (packet and RSS type), RSS hash, and status bits."""
+    """A frame's info word (packet and RSS type), RSS hash, status bits, where its IP and transport
+    headers begin, and the transport protocol, which is 0 in a fragment.
+    """
     data = array_at(frame, length, np.uint8)
     status = sheet.RX_PIF if data[0] & 1 else 0
     ip = 14
-    if data[12] == 0x81 and data[13] == 0x00:
-        status |= sheet.RX_VP
-        ip = 18
-    kind = np.int64(data[ip - 2]) << 8 | np.int64(data[ip - 1])
+    kind = read16(data, 12)
+    if kind == port.tag_type or port.double_received:
+        if port.double_received:
+            if kind != port.outer_type:
+                return 0, np.uint32(0), status, 0, 0, 0  # it is no further looked into
+            status |= sheet.RX_VEXT
+            ip = 18
+        if tag_at(port, data):
+            status |= sheet.RX_VP
+            ip += 4
+        kind = read16(data, ip - 2)
+    extension = 0
     if kind == 0x0800 and data[ip] >> 4 == 4:
         transport = ip + 4 * (np.int64(data[ip]) & 15)
-        whole = (np.int64(data[ip + 6]) << 8 | np.int64(data[ip + 7])) & 0x3FFF == 0  # no fragment
+        whole = read16(data, ip + 6) & 0x3FFF == 0  # no fragment
         protocol = np.int64(data[ip + 9]) if whole and transport + 4 <= length else 0
-        info = (
-            sheet.PTYPE_IPV4
-            if transport == ip + 20
-            else sheet.PTYPE_IPV4 | sheet.PTYPE_IPV4_OPTIONS
-        )
+        extension = sheet.PTYPE_IPV4_OPTIONS if transport != ip + 20 else 0
+        info = sheet.PTYPE_IPV4
         addresses, size = ip + 12, 8
         enabled = choose(port.rss, protocol, BIT_TCP_IPV4, BIT_UDP_IPV4, BIT_IPV4)
-    elif kind == 0x86DD and data[ip] >> 4 == 6:
-        transport = ip + 40
-        protocol = np.int64(data[ip + 6]) if transport + 4 <= length else 0
+    elif kind == 0x86DD and data[ip] >> 4 == 6 and ip + 40 <= length:
+        transport, protocol = behind_extensions(data, length, ip + 40, np.int64(data[ip + 6]))
+        extension = sheet.PTYPE_IPV6_EXTENSIONS if transport != ip + 40 else 0
         info = sheet.PTYPE_IPV6
         addresses, size = ip + 8, 32
         enabled = choose(port.rss, protocol, BIT_TCP_IPV6, BIT_UDP_IPV6, BIT_IPV6)
     else:
-        return 0, np.uint32(0), status
+        return 0, np.uint32(0), status, 0, 0, 0
+    info |= extension | transport_type(protocol)
+    rss = np.uint32(0)
+    if enabled:
+        info |= rss_type(enabled)
+        rss = toeplitz(port, data, addresses, size, 0)
+        if enabled & ~(BIT_IPV4 | BIT_IPV6):
+            rss ^= toeplitz(port, data, transport, 4, size)
+    return info, rss, status, ip, transport, protocol
+
+
+@inner
+def behind_extensions(data, length, at, protocol):
+    """Where the header behind IPv6's extension headers begins, and its protocol (RFC 8200, 4); 0
+    in a fragment, and where the frame ends before.
+    """
+    while protocol in (HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION) and at + 8 <= length:
+        if protocol == FRAGMENT:
+            return at + 8, 0
+        protocol = np.int64(data[at])
+        at += 8 * (np.int64(data[at + 1]) + 1)
+    return at, protocol if at + 4 <= length else 0
+
+
+@inner
+def transport_type(protocol):
+    """The packet type's bit of a transport protocol."""
     if protocol == TCP:
-        info |= sheet.PTYPE_TCP
-    elif protocol == UDP:
-        info |= sheet.PTYPE_UDP
-    elif protocol == SCTP:
-        info |= sheet.PTYPE_SCTP
-    if enabled == 0:
-        return info, np.uint32(0), status
-    rss = toeplitz(port, data, addresses, size, 0)
-    if enabled & ~(BIT_IPV4 | BIT_IPV6):
-        rss ^= toeplitz(port, data, transport, 4, size)
-    return info | rss_type(enabled), rss, status
+        return sheet.PTYPE_TCP
+    if protocol == UDP:
+        return sheet.PTYPE_UDP
+    return sheet.PTYPE_SCTP if protocol == SCTP else 0
 
 
 @inner

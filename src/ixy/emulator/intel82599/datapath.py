@@ -52,11 +52,15 @@ def step(port, burst):
     """
     lock(port)
     wire = array_at(port.wire, 1, WireRecord)[0]
+    pump = wire.pump
     handled = 0
-    if port.link and port.transmitting and port.master:
+    if port.loopback:  # the wire does not reach the MAC (8.2.3.22.8)
+        drop_all(wire.rx)
+        wire = array_at(port.loopback, 1, WireRecord)[0]
+    if (port.link or port.loopback) and port.transmitting and port.master:
         for i in range(port.tx_active):
             handled += transmit(port, wire, port.tx[port.tx_queues[i]], burst)
-    call(wire.pump, port.wire)
+    call(pump, port.wire)
     if port.receiving and port.master:
         handled += receive(port, wire, burst)
     elif not wire.patient and is_full(wire.rx):

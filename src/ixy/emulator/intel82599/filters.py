@@ -3,6 +3,7 @@
 from ixy.datasheets import intel82599_device as sheet
 from ixy.emulator.intel82599.classify import toeplitz_table
 from ixy.emulator.intel82599.storage import Storage
+from ixy.emulator.wire.loopback import Loopback
 from ixy.memory.ordered import address_of
 
 # MCSTCTRL.MO: the lowest of the 12 address bits that index the table
@@ -15,16 +16,19 @@ class Filters(Storage):
     def __init__(self) -> None:
         super().__init__()
         self._toeplitz = toeplitz_table(bytes(40))
+        self.plug = Loopback()  # from the transmitter to the receiver, inside the MAC
         self._set(toeplitz=address_of(self._toeplitz))
 
     def reset_filters(self) -> None:
         """Filters and RSS as their registers say after a reset: all off."""
-        for array in ("groups", "reta"):
+        for array in ("groups", "reta", "vfta"):
             self.port[0][array][:] = 0
         self._toeplitz[:] = 0
         self._set(rss=0)
         self._configure_filters()
         self._configure_frames()
+        self._configure_tags()
+        self.write_RXCSUM(self._word("RXCSUM"), 0)
 
     def _configure_filters(self, *_: int) -> None:
         """Address filters, 7.1.1.1."""
@@ -46,13 +50,39 @@ class Filters(Storage):
 
     write_FCTRL = write_MCSTCTRL = write_RAL = write_RAH = _configure_filters
 
+    def _configure_tags(self, *_: int) -> None:
+        """VLAN filter, and what is taken for a tag: 7.1.1.2, 7.4.5."""
+        control = self._word("VLNCTRL")
+        has_canonical = sheet.VLNCTRL.CFIEN.of(control)
+        self._set(
+            tag_type=sheet.VLNCTRL.VET.of(control),
+            tag_filter=sheet.VLNCTRL.VFE.of(control),
+            canonical=sheet.VLNCTRL.CFI.of(control) if has_canonical else -1,
+            double_received=self._field(sheet.EXTENDED_VLAN, "CTRL_EXT"),
+            outer_type=self._field(sheet.EXVET.VET_EXT, "EXVET"),
+        )
+
+    write_VLNCTRL = write_CTRL_EXT = write_EXVET = _configure_tags
+
+    def write_VFTA(self, value: int, index: int) -> None:
+        """The VLANs that pass: a bit for each."""
+        self.port[0]["vfta"][index] = value
+
+    def write_RXCSUM(self, value: int, _: int) -> None:
+        """What stands in a descriptor: the hash, or an IP identification and the sum of a
+        fragment.
+        """
+        self._set(
+            hash_reported=sheet.RXCSUM.PCSD.of(value), fragment_sums=sheet.RXCSUM.IPPCSE.of(value)
+        )
+
     def write_MTA(self, value: int, index: int) -> None:
         """The multicast hash table."""
         self.port[0]["groups"][index] = value
 
     def _configure_frames(self, *_: int) -> None:
-        """Frame sizes, CRC, padding: 8.2.3.22.8, 8.2.3.22.13. Both CRC strip bits must be set to
-        strip.
+        """Frame sizes, CRC, padding, loopback: 8.2.3.22.8, 8.2.3.22.13. To strip the CRC both of
+        its bits must be set.
         """
         jumbo = self._field(sheet.HLREG0.JUMBOEN, "HLREG0")
         strip = self._field(sheet.HLREG0.RXCRCSTRP, "HLREG0") and self._field(
@@ -62,6 +92,9 @@ class Filters(Storage):
             longest=self._field(sheet.MAXFRS.MFS, "MAXFRS") if jumbo else 1518,
             pad=self._field(sheet.HLREG0.TXPADEN, "HLREG0"),
             strip=int(strip),
+            loopback=address_of(self.plug.record)
+            if self._field(sheet.HLREG0.LPBK, "HLREG0")
+            else 0,
         )
 
     write_HLREG0 = write_MAXFRS = write_RDRXCTL = _configure_frames

@@ -11,6 +11,7 @@ import numpy as np
 from ixy.compiled import compiled
 from ixy.datasheets import intel82599_device as sheet
 from ixy.emulator.intel82599 import datapath
+from ixy.emulator.intel82599.checksum import CRC32, CRC32C, crc_table
 from ixy.emulator.intel82599.configuration import Configuration
 from ixy.emulator.intel82599.eeprom import Eeprom
 from ixy.emulator.intel82599.filters import Filters
@@ -39,11 +40,13 @@ class Intel82599(Eeprom, General, Phy, Link, Filters, Queues, Statistics, Config
         self.wire, self.watch = wire, Watch(self, self.write)
         self._device = sheet.MODELS[model]
         self._mappings = np.zeros(MAX_MAPPINGS, Mapping)
-        self._crc = np.concatenate([_crc_table(), np.zeros(LONGEST // 4 + 1, np.uint32)])
+        self._crc = np.concatenate([crc_table(CRC32), np.zeros(LONGEST // 4 + 1, np.uint32)])
+        self._crc32c = crc_table(CRC32C)
         self._set(
             wire=address_of(wire.record),
             mappings=address_of(self._mappings),
             crc=address_of(self._crc),
+            crc32c=address_of(self._crc32c),
         )
         self.function_level_reset()
 
@@ -126,6 +129,7 @@ class Intel82599(Eeprom, General, Phy, Link, Filters, Queues, Statistics, Config
     def close(self) -> None:
         """Unplugs the wire and gives the memory back. Nothing runs it any more."""
         self.wire.close()
+        self.plug.close()
         self.free_storage()
 
     def reset(self) -> None:
@@ -154,11 +158,3 @@ class Intel82599(Eeprom, General, Phy, Link, Filters, Queues, Statistics, Config
 @compiled
 def _step(port, burst):
     return datapath.step(port[0], burst)
-
-
-def _crc_table() -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
-    """Ethernet's CRC of each byte, for reflected input: 0xEDB88320 (IEEE 802.3, 3.2.9)."""
-    table = np.arange(256, dtype=np.uint32)
-    for _ in range(8):
-        table = np.where(table & 1, table >> 1 ^ np.uint32(0xEDB88320), table >> 1)
-    return table

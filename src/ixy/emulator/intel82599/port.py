@@ -14,6 +14,14 @@ from ixy.memory.ordered import array_at
 Mapping = np.dtype(
     [("iova", "u8"), ("size", "u8"), ("address", "u8")]
 )  # memory that the driver mapped
+Context = np.dtype(  # a transmit context descriptor (7.2.3.2.3)
+    [
+        ("lengths", "u4"),  # IP 8:0, MAC 15:9; VLAN tag 31:16
+        ("seed", "u4"),
+        ("kind", "u4"),  # type of transport 12:11, IPv4 10
+        ("sizes", "u4"),  # transport header 15:8, segment 31:16
+    ]
+)
 Queue = np.dtype(
     [
         ("ring", "u8"),  # the descriptors, here; 0 while the queue is off
@@ -24,6 +32,9 @@ Queue = np.dtype(
         ("tail_register", "u8"),
         ("buffer", "i8"),  # bytes of a receive buffer (SRRCTL)
         ("drop", "u8"),  # SRRCTL.DROP_EN
+        ("untag", "u8"),  # RXDCTL.VME: VLAN tags are stripped
+        ("contexts", Context, 2),  # of transmission
+        ("segmented", "i8"),  # bytes that have been sent of the payload at the head
         ("cause", "u8"),  # the interrupt cause that it raises (IVAR): a bit, or 0
     ]
 )
@@ -31,8 +42,8 @@ Queue = np.dtype(
 # then six by size.
 RX_COUNTS, TX_COUNTS = 0, 11
 ALL, GOOD, OCTETS, BROADCAST, MULTICAST, BY_SIZE = range(6)
-RXMPC, RUC, ROC, QPRC, QBRC, QPRDC = range(22, 28)
-COUNTERS = 28
+RXMPC, RUC, ROC, QPRC, QBRC, QPRDC, XEC = range(22, 29)
+COUNTERS = 29
 
 Port = np.dtype(
     [
@@ -52,6 +63,17 @@ Port = np.dtype(
         ("hashed_groups", "u8"),  # MCSTCTRL.MFE
         ("group_shift", "u8"),  # of the address bits that MCSTCTRL.MO picks
         ("longest", "i8"),  # frame with CRC, without VLAN tag
+        ("tag_type", "u8"),  # VLNCTRL.VET
+        ("tag_filter", "u8"),  # VLNCTRL.VFE: tagged frames must be in `vfta`
+        ("canonical", "i8"),  # VLNCTRL.CFI, the bit that a tag must have; -1 without CFIEN
+        ("double_received", "u8"),  # CTRL_EXT.EXTENDED_VLAN: an outer tag comes first
+        ("double_sent", "u8"),  # DMATXCTL.GDV
+        ("outer_type", "u8"),  # EXVET
+        ("tag_type_sent", "u8"),  # DMATXCTL.VT
+        ("tcp_flags", "u8", 3),  # DTXTCPFLG: what the first, middle and last segments keep
+        ("hash_reported", "u8"),  # RXCSUM.PCSD
+        ("fragment_sums", "u8"),  # RXCSUM.IPPCSE
+        ("loopback", "u8"),  # HLREG0.LPBK: the record of a wire from transmitter to receiver, or 0
         ("stations", "i8"),  # receive addresses that are valid
         ("held", "u8"),  # the frame at the wire's end has been counted, and waits for descriptors
         ("rss", "u8"),  # MRQC: what is hashed, 0 without RSS
@@ -59,6 +81,7 @@ Port = np.dtype(
         ("crc", "u8"),  # table of the CRC, u4[256]; behind it room for a frame
         ("ranges", "u8"),  # registers that are written behind the model's back: see `watch`
         ("watched", "i8"),  # how many ranges
+        ("crc32c", "u8"),  # table of SCTP's CRC, u4[256]
         ("faults", "u8"),  # DMA faults so far, and the first one
         ("fault_address", "u8"),
         ("fault_size", "i8"),
@@ -82,6 +105,7 @@ Port = np.dtype(
         ("reta", "u1", 128),
         ("station", "u8", 128),  # their addresses
         ("groups", "u4", 128),  # MTA
+        ("vfta", "u4", 128),
         ("counts", "u8", COUNTERS),
         ("rx", Queue, sheet.QUEUES),
         ("tx", Queue, sheet.QUEUES),

@@ -15,13 +15,15 @@ class Queues(Storage):
 
     def configure_queues(self) -> None:
         """All queues as their registers and the DMA table say."""
+        self._configure_units()
+        self.write_DTXTCPFLGL()
         for queue in range(sheet.QUEUES):
             self._configure_rx(queue)
             self._configure_tx(queue)
 
     def _configure_units(self, *_: int) -> None:
-        """Starts and stops receiver and transmitter. The security blocks, which their packets pass,
-        can stop them too (8.2.3.12).
+        """Starts and stops receiver and transmitter, and sets up the tags that it inserts. The
+        security blocks, which their packets pass, can stop them too (8.2.3.12).
         """
         receives = self._field(sheet.RXCTRL.RXEN, "RXCTRL")
         transmits = self._field(sheet.DMATXCTL.TE, "DMATXCTL")
@@ -30,6 +32,8 @@ class Queues(Storage):
         self._set(
             receiving=int(receives and not stopped_rx),
             transmitting=int(transmits and not stopped_tx),
+            double_sent=self._field(sheet.GDV, "DMATXCTL"),
+            tag_type_sent=self._field(sheet.VT, "DMATXCTL"),
         )
 
     write_RXCTRL = write_DMATXCTL = write_SECRXCTRL = write_SECTXCTRL = _configure_units
@@ -43,6 +47,17 @@ class Queues(Storage):
         """The block is empty as soon as it is stopped."""
         stopped = self._field(sheet.SECTXCTRL.TX_DIS, "SECTXCTRL")
         return sheet.SECTXSTAT.RDY.put(word, stopped)
+
+    def write_DTXTCPFLGL(self, *_: int) -> None:
+        """The TCP flags that the first, the middle and the last segments keep."""
+        low, high = self._word("DTXTCPFLGL"), self._word("DTXTCPFLGH")
+        self.port[0]["tcp_flags"][:] = (
+            sheet.DTXTCPFLGL.FIRST.of(low),
+            sheet.DTXTCPFLGL.MIDDLE.of(low),
+            sheet.DTXTCPFLGH.LAST.of(high),
+        )
+
+    write_DTXTCPFLGH = write_DTXTCPFLGL
 
     def write_RXDCTL(self, value: int, index: int) -> None:
         """Starts a queue at descriptor 0, or stops it; ENABLE reads back at once (4.6.7.1)."""
@@ -65,13 +80,15 @@ class Queues(Storage):
             self._configure_tx(index)
 
     def _rewind(self, direction: str, head: str, index: int) -> None:
-        self.port[0][direction][index]["head"] = self.port[0][direction][index]["tail"] = 0
+        queue = self.port[0][direction][index]
+        queue["head"] = queue["tail"] = queue["segmented"] = 0
         self._store_named(head, index, 0)
 
     def _configure_rx(self, index: int) -> None:
         queue = self.port[0]["rx"][index]
         srrctl = self._word("SRRCTL", index)
         queue["buffer"] = max(sheet.SRRCTL.BSIZEPACKET.of(srrctl), 1) * 1024
+        queue["untag"] = sheet.RXDCTL.VME.of(self._word("RXDCTL", index))
         queue["drop"] = sheet.SRRCTL.DROP_EN.of(srrctl)
         self._configure_ring(
             queue, "RD", index, self._word("RXDCTL", index) & sheet.RXDCTL.ENABLE.mask != 0

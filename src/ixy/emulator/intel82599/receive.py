@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from ixy.compiled import inner
+from ixy.compiled import apart, compiled, inner
 from ixy.datasheets import intel82599_device as sheet
-from ixy.emulator.intel82599.classify import classify
+from ixy.emulator.intel82599.checksum import read16
+from ixy.emulator.intel82599.classify import classify, tag_at
 from ixy.emulator.intel82599.messages import raise_causes
 from ixy.emulator.intel82599.port import (
     ALL,
@@ -15,9 +16,11 @@ from ixy.emulator.intel82599.port import (
     RUC,
     RX_COUNTS,
     RXMPC,
+    XEC,
     count,
     translate,
 )
+from ixy.emulator.intel82599.verify import fragment, verify
 from ixy.emulator.wire.frames import SHORTEST, drop, is_full, peek
 from ixy.memory.ordered import Word, array_at, copy_bytes, load_acquire, store_release
 
@@ -36,10 +39,18 @@ def receive(port, wire, burst):
             drop(wire.rx, length)
             handled += 1
             continue
-        info, rss, status = classify(port, frame, length)
+        info, rss, status, ip, transport, protocol = classify(port, frame, length)
         # what RSS does not hash goes to queue 0, whatever the table says (7.1.2.8)
         queue = port.rx[port.reta[rss & 127] if info & 15 else 0]
-        if queue.ring and enough_descriptors(queue, length if port.strip else length + 4):
+        added = (0 if port.strip else 4) - (4 if status & sheet.RX_VP and queue.untag else 0)
+        if queue.ring and enough_descriptors(queue, length + added):
+            if info:
+                status |= verify(port, frame, length, info, ip, transport, protocol)
+                if status & (sheet.RX_IPE | sheet.RX_TCPE):
+                    port.counts[XEC] += np.uint64(1)
+            if not port.hash_reported:
+                rss, valid = fragment(port, frame, length, info, ip, transport)
+                status |= valid
             deliver(port, queue, frame, length, info, rss, status)
         elif queue.ring == 0 or queue.drop:
             port.counts[QPRDC] += np.uint64(1)
@@ -66,11 +77,10 @@ def admit(port, frame, length):
         port.counts[RUC] += np.uint64(1)
         return False
     data = array_at(frame, length, np.uint8)
-    tag = 4 if data[12] == 0x81 and data[13] == 0x00 else 0  # a VLAN tag may come on top
-    if length + 4 > port.longest + tag:
+    if length + 4 > port.longest and length + 4 > port.longest + allowance(port, data):
         port.counts[ROC] += np.uint64(1)
         return False
-    if not wanted(port, data):
+    if not wanted(port, data) or (port.tag_filter and not is_member(port, data)):
         return False
     count(port, RX_COUNTS, data, length)
     return True
@@ -99,6 +109,26 @@ def wanted(port, data):
 
 
 @inner
+def allowance(port, data):
+    """The bytes by which VLAN tags let a frame be longer (8.2.3.22.13)."""
+    if port.double_received:
+        return 8
+    return 4 if tag_at(port, data) else 0
+
+
+@inner
+def is_member(port, data):
+    """The VLAN filter of 7.1.1.2: frames without a tag pass."""
+    tag = tag_at(port, data)
+    if tag == 0:
+        return True
+    word = read16(data, tag + 2)
+    if port.canonical >= 0 and word >> 12 & 1 != port.canonical:
+        return False
+    return (port.vfta[word >> 5 & 127] >> (word & 31)) & 1 != 0
+
+
+@inner
 def enough_descriptors(queue, length):
     """Whether a receive queue has descriptors for so many bytes. A tail beyond the ring
     offers none.
@@ -117,7 +147,13 @@ def deliver(port, queue, frame, length, info, rss, status):
     (7.1.6.2).
     """
     if not port.strip:
-        frame, length = with_crc(port, frame, length)
+        frame, length = apart(with_crc, (port, frame, length))
+    posted = length  # counts include the tag
+    tag = np.uint64(0)
+    if status & sheet.RX_VP and queue.untag:
+        tag = apart(without_tag, (port, frame, length))
+        frame += np.uint64(4)
+        length -= 4
     ring = array_at(queue.ring, queue.size, sheet.RxDescriptor)
     head = queue.head
     done = 0
@@ -130,19 +166,33 @@ def deliver(port, queue, frame, length, info, rss, status):
             return
         copy_bytes(target, frame + np.uint64(done), part)
         done += part
-        last = sheet.RX_EOP | status if done == length else 0
+        last = np.uint64(0)
+        if done == length:
+            last = np.uint64(sheet.RX_EOP | status) | tag << np.uint64(48)
         descriptor.info = info
         descriptor.rss = rss
-        store_release(descriptor, "done", sheet.RX_DD | last | part << 32)
+        word = np.uint64(sheet.RX_DD | part << 32) | last
+        store_release(descriptor, "done", word)
         head = head + 1 if head + 1 < queue.size else 0
     queue.head = head
     store_release(array_at(queue.head_register, 1, Word)[0], "value", head)
     port.counts[QPRC] += np.uint64(1)
-    port.counts[QBRC] += np.uint64(length)
+    port.counts[QBRC] += np.uint64(posted)
     port.raised |= queue.cause
 
 
-@inner
+@compiled
+def without_tag(port, frame, length):
+    """Moves what is in front of a frame's VLAN tag over it; returns the tag (7.4.2)."""
+    data = array_at(frame, length, np.uint8)
+    at = tag_at(port, data)
+    tag = np.uint64(read16(data, at + 2))
+    for i in range(at):
+        data[at + 3 - i] = data[at - 1 - i]
+    return tag
+
+
+@compiled
 def with_crc(port, frame, length):
     """A copy of a frame with its CRC behind it (IEEE 802.3, 3.2.9)."""
     table = array_at(port.crc, 256, np.uint32)

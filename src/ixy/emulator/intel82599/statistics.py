@@ -20,6 +20,7 @@ STATISTICS = {
     "RXMPC": port.RXMPC,
     "QPRC": port.QPRC,
     "QPRDC": port.QPRDC,
+    "XEC": port.XEC,
 }
 OCTETS = {  # 36-bit counters: reading the low half latches the high one
     "GORC": port.RX_COUNTS + port.OCTETS,

@@ -9,10 +9,10 @@ import numpy as np
 
 from ixy.compiled import compiled
 from ixy.emulator.wire.base import Wire, WireRecord
-from ixy.emulator.wire.frames import commit, drop, drop_all, peek, reserve, rewind
+from ixy.emulator.wire.frames import commit, drop, empty, peek, reserve, rewind
 from ixy.errors import IxyError
 from ixy.memory.ordered import address_of, array_at, copy_bytes
-from ixy.traffic.templates import FIRST_PORT, Numbered, big_endian, numbered_frame, set_number
+from ixy.traffic.templates import FIRST_PORT, Numbered, big_endian, numbered_frame, set_word
 
 MAX_FLOWS = 1024
 BURST = 256  # frames put in per round
@@ -75,22 +75,24 @@ def pump_source(address):
     state = array_at(wire.state, 1, SourceState)[0]
     rewind(wire.rx)
     if peek(wire.rx)[1] == 0:
+        word = big_endian(state.number)
         for _ in range(BURST):
             target = reserve(wire.rx, state.size)
             copy_bytes(target, state.frames + state.flow * state.size, state.size)
-            set_number(target, state.number)
+            set_word(target, word)
             commit(wire.rx, state.size)
             state.flow += np.uint64(1)
             if state.flow == state.flows:
                 state.flow = 0
                 state.number += np.uint64(1)
+                word = big_endian(state.number)
     if state.verify:
         frame, length = peek(wire.tx)
         while length:
             verify_frame(state, frame)
             drop(wire.tx, length)
             frame, length = peek(wire.tx)
-    drop_all(wire.tx)
+    empty(wire.tx)
     rewind(wire.tx)
 
 
