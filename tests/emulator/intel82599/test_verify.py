@@ -74,7 +74,7 @@ def packet(ipv4: bool, kind: int, payload: bytes, words: int = 0) -> bytes:
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 def test_checksums_right_and_wrong(listener: Listener, data: st.DataObject) -> None:
     ipv4, kind = data.draw(st.booleans(), "IPv4"), data.draw(st.sampled_from([TCP, UDP, SCTP]))
     words = data.draw(st.integers(0, 3), "options or extensions")
@@ -90,7 +90,6 @@ def test_checksums_right_and_wrong(listener: Listener, data: st.DataObject) -> N
         expected |= TCPE
     if ipv4 and damage in ("address", "lifetime"):
         expected |= IPE
-    listener.bare.read(0x4120)
     tag = data.draw(st.booleans(), "tagged")
     padded = frame.ljust(60, b"\xee")  # padding is no part of the packet
     assert listener(tagged(padded) if tag else padded)[2] == expected | (VP if tag else 0)
@@ -113,7 +112,7 @@ def test_a_packet_that_is_cut_off_is_not_verified(listener: Listener, kind: int)
 
 
 @given(st.binary(min_size=46, max_size=120), st.sampled_from([0x0800, 0x86DD, 0x8100]))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 def test_random_headers_do_no_harm(listener: Listener, payload: bytes, kind: int) -> None:
     first = bytes([payload[0] & 15 | (0x40 if kind == 0x0800 else 0x60)])
     frame = ethernet(first + payload[1:], kind)

@@ -114,13 +114,14 @@ def insert_checksums(port, frame, length, context, options, pseudo):
 
 
 @inner
-def insert_tag(port, frame, tag):
-    """Puts a VLAN tag into a frame that begins 4 bytes behind `frame`: behind the addresses, or, in
-    double VLAN mode, behind the tag that software has put there (7.4.5).
+def insert_tag(port, frame, length, tag):
+    """Puts a VLAN tag into a frame that begins 4 bytes behind `frame`, and ends `length` bytes
+    behind it: behind the addresses, or, in double VLAN mode, behind the tag that software has put
+    there (7.4.5).
     """
-    data = array_at(frame, LEAST_MAC + 4, np.uint8)
+    data = array_at(frame, length, np.uint8)
     at = 12
-    if port.double_sent and read16(data, 16) == port.outer_type:
+    if port.double_sent and length >= LEAST_MAC + 8 and read16(data, 16) == port.outer_type:
         at = 16
     for i in range(at):
         data[i] = data[i + 4]

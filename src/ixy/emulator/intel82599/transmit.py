@@ -120,7 +120,7 @@ def send_changed(port, wire, queue, command, options, total):
         return False
     if insert_checksums(port, frame, total, context, options, 0):
         if tag:
-            insert_tag(port, target, np.int64(context.lengths) >> 16)
+            insert_tag(port, target, total + tag, np.int64(context.lengths) >> 16)
         hand_over(port, wire, target, total + tag, size)
     return True
 
@@ -153,7 +153,7 @@ def send_segments(port, wire, queue, context, options, total, tag):
         # software has summed up the pseudo header without a length: that is the segment's
         insert_checksums(port, frame, headers + part, context, options, transport + part << 8)
         if tag:
-            insert_tag(port, target, np.int64(context.lengths) >> 16)
+            insert_tag(port, target, length, np.int64(context.lengths) >> 16)
         hand_over(port, wire, target, length, size)
         queue.segmented = done + part
         if queue.segmented == payload:
