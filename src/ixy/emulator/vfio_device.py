@@ -107,10 +107,16 @@ class VfioDevice:
         return b"", ()
 
     def _dma_unmap(self, payload: bytes, _: list[int]) -> Reply:
+        """Everything in a range. A guest's IOMMU that begins anew has QEMU unmap all addresses in
+        ranges of its own, empty ones too.
+        """
         fields = sheet.DMA_UNMAP.unpack(payload)
-        if self._maps.get(fields.address, (-1, None))[0] != fields.size:
-            raise OSError(errno.ENOENT, "not mapped like that")
-        self._unmap(fields.address)
+        begin, end = fields.address, fields.address + fields.size
+        inside = {a for a, (size, _) in self._maps.items() if begin < a + size and a < end}
+        if begin == end or any(a < begin or a + self._maps[a][0] > end for a in inside):
+            raise OSError(errno.EINVAL, "mappings go as a whole")
+        for address in inside:
+            self._unmap(address)
         return payload[: sheet.DMA_UNMAP.size], ()
 
     def _unmap(self, address: int) -> None:
