@@ -11,6 +11,7 @@ import pytest
 
 from ixy.emulator.intel82599.model import Intel82599
 from ixy.emulator.server import Server
+from ixy.emulator.wire.frames import is_empty
 from ixy.errors import IxyError
 from rig import MAC, Bench, numbered
 from vfio_client import (
@@ -64,6 +65,7 @@ def test_a_client_without_capabilities_is_welcome(serving: Serving) -> None:
         b"\0\0\1\0[]\0",
         b'\0\0\1\0{"capabilities": 7}\0',
         b"\0\0\1\0\xff\xfe\0",
+        b"\0\0\1\0" + b"[" * 100_000,
     ],
 )
 def test_another_language_ends_the_connection(serving: Serving, payload: bytes) -> None:
@@ -117,6 +119,25 @@ def test_one_client_at_a_time(serving: Serving, client: Client) -> None:
     with pytest.raises(ConnectionError):
         second.greet(QEMU)
     assert client.read(8) == 0x80000
+
+
+def test_who_says_nothing_makes_room_for_others(serving: Serving, monkeypatch) -> None:
+    monkeypatch.setattr("ixy.emulator.server.GREETING", 0.05)
+    silent = Client(serving.path)
+    assert silent.socket.recv(1) == b""
+    serving.client().close()
+
+
+@pytest.mark.parametrize("patient", [False, True])
+def test_frames_for_a_client_that_has_gone(tmp_path: Path, patient: bool) -> None:
+    """They are lost with it; a file's wait for the next one."""
+    with Serving(tmp_path, Bench(patient=patient)) as serving:
+        client = serving.client()
+        serving.wire.arrive(*[numbered(i) for i in range(5)])
+        client.close()
+        wait_for(lambda: len(serving.notes) == 2)
+        assert bool(is_empty(serving.wire.rx)) is not patient
+        assert serving.wire.drops() == {"wire_lost": 0 if patient else 5}
 
 
 def test_half_a_message_does_not_hold_the_server(serving: Serving) -> None:

@@ -11,6 +11,7 @@ import select
 import socket
 import stat
 import struct
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -22,6 +23,7 @@ from ixy.emulator.vfio_device import VfioDevice, error_of
 from ixy.errors import IxyError
 
 PATIENCE = 0.15  # seconds for the rest of a message: whoever sends half a one must not hold us
+GREETING = 2.0  # seconds to say the version in: nobody else is served meanwhile
 TICK = 100  # ms between two looks at whether to stop
 OURS = {sheet.BY_MESSAGE, sheet.FAR_END}
 
@@ -37,6 +39,7 @@ class Server:
         self._listener = _listen(path)
         self._client: Channel | None = None
         self._greeted = False  # the client's version has been agreed on
+        self._since = 0.0  # when it came
         self.clients = 0  # so far
 
     def serve(self, until: Callable[[], bool]) -> None:
@@ -57,6 +60,8 @@ class Server:
             self._welcome()
         if self._client and self.device.has_lost_memory():
             self._part("it has cut its memory short")
+        if self._client and not self._greeted and time.monotonic() > self._since + GREETING:
+            self._part("it does not speak")
 
     def close(self) -> None:
         """Lets the client go, removes the socket."""
@@ -72,6 +77,7 @@ class Server:
             connection.close()
             return
         self._client, self._greeted = Channel(connection, PATIENCE), False
+        self._since = time.monotonic()
 
     def _part(self, reason: str) -> None:
         if self._client:
@@ -117,7 +123,7 @@ class Server:
         try:
             asked = json.loads(text or "{}")["capabilities"] if text else {}
             asked = set(asked)
-        except (ValueError, KeyError, TypeError) as problem:
+        except (ValueError, KeyError, TypeError, RecursionError) as problem:
             raise Broken(f"its capabilities: {problem}") from None
         if major != sheet.MAJOR:
             raise Broken(f"it speaks version {major}.{minor}")

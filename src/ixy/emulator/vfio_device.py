@@ -17,6 +17,7 @@ from ixy.datasheets.vfio_user import Command
 from ixy.emulator.client_memory import ClientMemory
 from ixy.emulator.intel82599.messages import VECTORS
 from ixy.emulator.intel82599.model import MAX_MAPPINGS, Intel82599
+from ixy.emulator.wire.frames import drop_all
 
 Reply = tuple[bytes, tuple[int, ...]]
 KINDS = {vfio.INTX: "intx", vfio.MSI: "msi", vfio.MSIX: "msix"}
@@ -68,7 +69,15 @@ class VfioDevice:
             self._unmap(address)
         self.model.watch.clear()
         self.model.function_level_reset()
+        self._drop_frames()
         self.capabilities.clear()
+
+    def _drop_frames(self) -> None:
+        """What arrived for one client is not for the next, unless the wire waits for it."""
+        wire = self.model.wire.record[0]
+        with self.model:
+            if not wire["patient"]:
+                wire["lost"] += drop_all(wire["rx"])
 
     def has_lost_memory(self) -> bool:
         """Whether the client has cut its memory short while the device used it."""
