@@ -114,7 +114,7 @@ def _drive(function: PciFunction, shape: Shape, pools: Sequence[Mempool] | None)
 def _emulated_options() -> frozenset[str]:
     from ixy.emulator.wire import OPTIONS
 
-    return OPTIONS | {"mac", "model"}
+    return OPTIONS | {"mac", "model", "fault"}
 
 
 def _emulate(address: str, rest: str, options: dict[str, str]) -> PciFunction:
@@ -127,8 +127,8 @@ def _emulate(address: str, rest: str, options: dict[str, str]) -> PciFunction:
 
 
 def emulated_card(address: str, wire: str, options: dict[str, str]) -> "Intel82599":
-    """A card with a wire plugged in. `options` are the wire's, and the card's `mac` and `model`.
-    Raises IxyError for others, and for values that there are not.
+    """A card with a wire plugged in. `options` are the wire's, and the card's `mac`, `model` and
+    `fault`. Raises IxyError for others, and for values that there are not.
     """
     from ixy.emulator.intel82599.model import Intel82599
     from ixy.emulator.wire import plug_in
@@ -138,10 +138,12 @@ def emulated_card(address: str, wire: str, options: dict[str, str]) -> "Intel825
         if "mac" in options
         else bytes([2, 0, 0, 0, 0, next(_ports) % 256])
     )
-    others = {name: _value(options[name]) for name in options if name not in ("mac", "model")}
+    own = ("mac", "model", "fault")
+    others = {name: _value(options[name]) for name in options if name not in own}
     plugged = plug_in(wire, others)
     try:
-        return Intel82599(plugged, mac, options.get("model", "82599"))
+        faults = options["fault"].split(",") if "fault" in options else ()
+        return Intel82599(plugged, mac, options.get("model", "82599"), faults)
     except IxyError:
         plugged.close()
         raise

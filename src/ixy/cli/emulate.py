@@ -24,6 +24,9 @@ def command(
     ] = "loopback",
     model: Annotated[str, typer.Option(help="The card, such as x540.")] = "82599",
     mac: Annotated[str, typer.Option(help="Its MAC address.")] = "02:00:00:00:00:01",
+    fault: Annotated[
+        str | None, typer.Option(help="What is wrong with it, such as stuck-reset: for tests.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Serves one client after the other, until a signal comes."""
@@ -35,7 +38,8 @@ def command(
     compile_ahead()
     address = f"emu:{wire}"
     _, rest, options = parse(address)
-    card = emulated_card(address, rest, options | {"model": model, "mac": mac})
+    chosen = {"model": model, "mac": mac} | ({"fault": fault} if fault else {})
+    card = emulated_card(address, rest, options | chosen)
     RUNNER.attach(card)
     try:
         while not card.settled:

@@ -162,6 +162,9 @@ class Session:
                 looked = moment
             if moment - shown >= 1.0:
                 after = [device.statistics() for device in self.devices]
+                for device, old, new in zip(self.devices, before, after, strict=True):
+                    if old.tx_packets == new.tx_packets:
+                        device.flush(LAST_MOMENT)  # raises if it will never go on
                 self._show(before, after, moment - shown)
                 before, shown = after, moment
 

@@ -211,6 +211,7 @@ INTEL82599 = Datasheet(
     TDBAL       0x06000+40*128 RW - 8.2.3.9.5 Transmit Descriptor Base Address Low
     TDBAH       0x06004+40*128 RW - 8.2.3.9.6 Transmit Descriptor Base Address High
     TDLEN       0x06008+40*128 RW - 8.2.3.9.7 Transmit Descriptor Length
+    TDH         0x06010+40*128 RO - 8.2.3.9.8 Transmit Descriptor Head
     TDT         0x06018+40*128 RW - 8.2.3.9.9 Transmit Descriptor Tail
     TXDCTL      0x06028+40*128 RW - 8.2.3.9.10 Transmit Descriptor Control
     TXPBSIZE    0x0CC00+4*8 RW 0x00028000 8.2.3.9.13 Transmit Packet Buffer Size

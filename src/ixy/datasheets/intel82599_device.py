@@ -211,7 +211,6 @@ WHOLE = INTEL82599.with_rows(
 
     DTXTCPFLGL  0x04A88 RW 0x0F760FF6 8.2.3.9.3 DMA Tx TCP Flags Control Low
     DTXTCPFLGH  0x04A8C RW 0x00000F7F 8.2.3.9.4 DMA Tx TCP Flags Control High
-    TDH         0x06010+40*128 RO - 8.2.3.9.8 Transmit Descriptor Head
     TDWBAL      0x06038+40*128 RW - 8.2.3.9.11 Tx Descriptor Completion Write Back Address Low
     TDWBAH      0x0603C+40*128 RW - 8.2.3.9.12 Tx Descriptor Completion Write Back Address High
     MNGTXMAP    0x0CD10 RW - 8.2.3.9.14 Manageability Transmit Traffic Class

@@ -249,6 +249,8 @@ class IxgbeDevice(Device):
 
     def _read_mac(self) -> bytes:
         """What the device has loaded from its EEPROM into the first receive address register."""
+        if not self.regs.RAH[0].field("AV"):
+            raise IxyError(f"{self.address}: no address from its EEPROM: is that damaged? (4.6.3)")
         low, high = self.regs.RAL[0].read(), self.regs.RAH[0].field("HIGH")
         mac: bytes = (high << 32 | low).to_bytes(6, "little")
         return mac
@@ -296,10 +298,16 @@ class IxgbeDevice(Device):
         return sum(low.read() | high.read() << 32 for low, high in pairs)
 
     def flush(self, timeout: float = 1.0) -> int:
-        """Waits until all packets have been sent, at most `timeout` s; returns how many are not."""
+        """Waits until all packets have been sent, at most `timeout` s; returns how many are not.
+
+        Raises IxyError if the device has sent them but does not say so.
+        """
         deadline = time.monotonic() + timeout
         while (left := self._unsent()) and time.monotonic() < deadline:
             time.sleep(0.0001)
+        ends = [(self.regs.TDH[i].read(), self.regs.TDT[i].read()) for i in range(len(self.tx))]
+        if left and all(head == tail for head, tail in ends) and left == self._unsent():
+            raise IxyError(f"{self.address}: {left} sent descriptors not written back (7.2.3.5)")
         return left
 
     def _unsent(self) -> int:
@@ -318,9 +326,11 @@ class IxgbeDevice(Device):
                 stop()
             try:
                 self.flush(0.1)
-                self._quiesce()
             finally:
-                self._release()
+                try:
+                    self._quiesce()
+                finally:
+                    self._release()
 
     def _quiesce(self) -> None:
         """Queues off, then the master disable of 5.2.5.3.2: no DMA is under way afterwards."""

@@ -27,9 +27,9 @@ CLEAN_BATCH = 32  # buffers are given back so many at a time: one look at a desc
 COMMAND = sheet.TX_EOP | sheet.TX_IFCS | sheet.TX_RS | sheet.TX_DEXT | sheet.TX_DATA
 
 # What the 64-bit `done` of a good packet looks like: done, complete, undamaged, shorter than a
-# buffer (length is 47:32)
+# buffer (length is 47:32), and not empty
 GOOD_MASK = sheet.RX_DD | sheet.RX_EOP | sheet.RX_RXE | 0xF800 << 32
-GOOD = sheet.RX_DD | sheet.RX_EOP
+GOOD, LENGTH = sheet.RX_DD | sheet.RX_EOP, 0xFFFF << 32
 
 
 @compiled
@@ -56,7 +56,7 @@ def rx_batch(queue, bufs):
     while received < limit:
         descriptor = ring[index]
         done = load_acquire(descriptor, "done")
-        if done & GOOD_MASK != GOOD:
+        if done & GOOD_MASK != GOOD or not done & LENGTH:
             if not done & sheet.RX_DD:
                 break
             index = skip_broken(queue, ring, slots, addresses, index)
@@ -89,9 +89,9 @@ def skip_broken(queue, ring, slots, addresses, index):
     """Gives the device back what it filled with a packet that cannot be delivered; returns the next
     slot.
 
-    That is one with errors (delivered only with FCTRL.SBP), one longer than a buffer, or one that
-    spans descriptors: then all its parts go, up to the one with EOP, in a later call if that part
-    is still to come.
+    That is one with errors (delivered only with FCTRL.SBP), one that is empty or longer than a
+    buffer, or one that spans descriptors: then all its parts go, up to the one with EOP, in a later
+    call if that part is still to come.
     """
     while True:
         descriptor = ring[index]
@@ -100,10 +100,10 @@ def skip_broken(queue, ring, slots, addresses, index):
             return index
         descriptor.buffer = addresses[slots[index]]
         descriptor.header = 0
-        queue.damaged += 1
         index = (index + 1) & queue.mask
         queue.broken = (done & sheet.RX_EOP) == 0
         if not queue.broken:
+            queue.damaged += 1
             return index
 
 

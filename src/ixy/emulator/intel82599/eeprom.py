@@ -73,10 +73,16 @@ class Eeprom(Storage):
     def __init__(self, mac: bytes) -> None:
         super().__init__()
         self.eeprom = eeprom_image(mac)
-        self._spi = SpiEeprom(self.eeprom.astype("<u2").tobytes())
+        self._spi = SpiEeprom(self.eeprom.data.cast("B"))
 
     def load_eeprom(self) -> None:
-        """What the device reads there by itself after a reset: its MAC address (4.6.3)."""
+        """What the device reads there by itself after a reset: its MAC address (4.6.3). From an
+        EEPROM whose checksum is wrong it reads nothing.
+        """
+        if "bad-eeprom" in self.faults:
+            self.eeprom[CHECKSUM] = 0x0BAD
+        if (checksum(self.eeprom) + int(self.eeprom[CHECKSUM])) & 0xFFFF != TOTAL:
+            return
         mac = mac_of(self.eeprom)
         self._store_named("RAL", 0, int.from_bytes(mac[:4], "little"))
         self._store_named("RAH", 0, int.from_bytes(mac[4:], "little") | sheet.RAH.AV.mask)

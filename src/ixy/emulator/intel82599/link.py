@@ -43,7 +43,8 @@ class Link(Interrupts):
 
     def has_link(self) -> bool:
         """Whether the wire has an other end, and somebody to carry the frames."""
-        return self.wire.link and self.failure is None and self.awake
+        up = self.wire.link and self.failure is None and self.awake
+        return up and "no-link" not in self.faults
 
     def read_LINKS(self, _: int, __: int) -> int:
         """10 Gbit/s as soon as the wire has an other end."""

@@ -6,6 +6,8 @@ reached: a bus calls `read`, `write`, `config_read`, `config_write` and the DMA 
 lock.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ixy.compiled import compiled
@@ -14,6 +16,7 @@ from ixy.emulator.intel82599 import datapath
 from ixy.emulator.intel82599.checksum import CRC32, CRC32C, crc_table
 from ixy.emulator.intel82599.configuration import Configuration
 from ixy.emulator.intel82599.eeprom import Eeprom
+from ixy.emulator.intel82599.faults import Faults
 from ixy.emulator.intel82599.filters import Filters
 from ixy.emulator.intel82599.general import General
 from ixy.emulator.intel82599.link import Link
@@ -30,10 +33,12 @@ from ixy.memory.ordered import address_of
 MAX_MAPPINGS = 1024
 
 
-class Intel82599(Eeprom, General, Phy, Link, Filters, Queues, Statistics, Configuration):
-    """An 82599 with a wire in its port. Raises IxyError for a model that it does not know."""
+class Intel82599(Eeprom, General, Phy, Link, Filters, Queues, Statistics, Configuration, Faults):
+    """An 82599 with a wire in its port. Raises IxyError for a model or fault that there is not."""
 
-    def __init__(self, wire: Wire, mac: bytes, model: str = "82599") -> None:
+    def __init__(
+        self, wire: Wire, mac: bytes, model: str = "82599", faults: Sequence[str] = ()
+    ) -> None:
         if model not in sheet.MODELS:
             raise IxyError(f"unknown model {model!r}: give it one of {', '.join(sheet.MODELS)}")
         super().__init__(mac)
@@ -48,6 +53,7 @@ class Intel82599(Eeprom, General, Phy, Link, Filters, Queues, Statistics, Config
             crc=address_of(self._crc),
             crc32c=address_of(self._crc32c),
         )
+        self.plant(*faults)
         self.function_level_reset()
 
     def read(self, offset: int) -> int:
@@ -151,6 +157,8 @@ class Intel82599(Eeprom, General, Phy, Link, Filters, Queues, Statistics, Config
         (5.2.5.3.2).
         """
         if value & (sheet.CTRL.RST.mask | sheet.CTRL.LNK_RST.mask):
+            if "stuck-reset" in self.faults:
+                return
             self.reset()
         self.configure_bus()
 

@@ -85,6 +85,9 @@ Port = np.dtype(
         ("faults", "u8"),  # DMA faults so far, and the first one
         ("fault_address", "u8"),
         ("fault_size", "i8"),
+        ("wrong_length", "i8"),  # planted faults: bits added to the length of what is received,
+        ("wrong_address", "u8"),  # what is added to its address, and
+        ("reported", "u8"),  # the command's bit that asks for a write-back, or 0 for none at all
         ("raised", "u8"),  # interrupt causes of this round; the rest: see `messages`
         ("causes", "u8"),
         ("other", "u8"),

@@ -64,6 +64,8 @@ class Queues(Storage):
         if index < sheet.QUEUES:
             if not value & sheet.RXDCTL.ENABLE.mask or not self.port[0]["rx"][index]["ring"]:
                 self._rewind("rx", "RDH", index)
+            if "rxdctl-stuck" in self.faults:
+                self._store_named("RXDCTL", index, value & ~sheet.RXDCTL.ENABLE.mask)
             self._configure_rx(index)
 
     def write_SRRCTL(self, _: int, index: int) -> None:

@@ -160,7 +160,7 @@ def deliver(port, queue, frame, length, info, rss, status):
     while done < length:
         descriptor = ring[np.uint64(head)]  # a signed index would be tested for its sign
         part = min(length - done, queue.buffer)
-        target = translate(port, descriptor.buffer, part)
+        target = translate(port, descriptor.buffer + port.wrong_address, part)
         if target == 0:
             queue.ring = 0
             return
@@ -171,7 +171,7 @@ def deliver(port, queue, frame, length, info, rss, status):
             last = np.uint64(sheet.RX_EOP | status) | tag << np.uint64(48)
         descriptor.info = info
         descriptor.rss = rss
-        word = np.uint64(sheet.RX_DD | part << 32) | last
+        word = np.uint64(sheet.RX_DD | (part | port.wrong_length) << 32) | last
         store_release(descriptor, "done", word)
         head = head + 1 if head + 1 < queue.size else 0
     queue.head = head

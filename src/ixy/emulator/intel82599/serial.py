@@ -10,7 +10,7 @@ class SpiEeprom:
     The master's first byte is a command; READ is followed by an address of 16 bits.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | memoryview) -> None:
         self._data = data
         self._clock = False
         self._start()

@@ -28,6 +28,7 @@ class Storage:
         self.port = records(1, Port)
         self._guard = threading.RLock()
         self._depth = 0
+        self.faults: frozenset[str] = frozenset()
 
     def __enter__(self) -> None:
         self._guard.acquire()

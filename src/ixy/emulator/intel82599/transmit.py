@@ -69,7 +69,7 @@ def send(port, wire, queue, tail):
     elif first & (sheet.TX_DEXT | sheet.TX_DTYP) == sheet.TX_DEXT | sheet.TX_CONTEXT:
         slot = array_at(queue.ring, queue.size, Context)[np.uint64(queue.head)]
         queue.contexts[np.int64(slot.sizes) >> 4 & 1] = slot
-    write_back(queue, ring, after)
+    write_back(port, queue, ring, after)
     return after
 
 
@@ -189,11 +189,11 @@ def gather(port, queue, target, skip, size):
 
 
 @inner
-def write_back(queue, ring, after):
+def write_back(port, queue, ring, after):
     """Marks the descriptors up to `after` as done, where the driver asked for it (7.2.3.5)."""
     index = queue.head
     while index != after:
         descriptor = ring[np.uint64(index)]
-        if descriptor.command & sheet.TX_RS:
+        if descriptor.command & port.reported:
             store_release(descriptor, "status", sheet.TX_DD)
         index = index + 1 if index + 1 < queue.size else 0
