@@ -31,7 +31,8 @@ def load_acquire(record: Any, field: str) -> Any:
 @in_machine_code(native.store_release)
 def store_release(record: Any, field: str, value: int) -> None:
     """Writes a field; everything before this line is done before it."""
-    record[field] = value
+    with _interpreted:  # an `exchange` between its two halves would undo it
+        record[field] = value
 
 
 @in_machine_code(native.atomic("xchg"))
