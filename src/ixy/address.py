@@ -173,14 +173,29 @@ def _shared_pools(function: PciFunction, shape: Shape) -> Sequence[Mempool]:
     _shared[:] = [pool for pool in _shared if pool.memory.file >= 0]  # those not yet closed
     address = function.address
     for pool in _shared[: shape.queues]:
-        if shape.pool and pool.count != shape.pool:
-            raise IxyError(f"{address}: pool={shape.pool}: a device before it chose {pool.count}")
+        if shape.pool and _asked(pool) != shape.pool:
+            raise IxyError(f"{address}: pool={shape.pool}: a device before it chose {_asked(pool)}")
         if function.huge and not pool.memory.huge:
             raise IxyError(f"{address} needs huge pages, which others do not: open it before them")
     while len(_shared) < shape.queues:
-        size = shape.pool or (_shared[0].count if _shared else DEFAULT_BUFS)
-        _shared.append(Mempool(size, huge=function.huge, owned=False))
+        size = shape.pool or (_asked(_shared[0]) if _shared else DEFAULT_BUFS)
+        _shared.append(_make_pool(size, function))
     return _shared[: shape.queues]
+
+
+def _asked(pool: Mempool) -> int:
+    """How many buffers were asked for: in huge pages, those across two of them are not used."""
+    return int(pool.record[0]["count"])
+
+
+def _make_pool(size: int, function: PciFunction) -> Mempool:
+    """In huge pages if the function needs them, or likes them and there are enough."""
+    try:
+        return Mempool(size, huge=function.huge or function.likes_huge, owned=False)
+    except IxyError:
+        if function.huge or not function.likes_huge:
+            raise
+    return Mempool(size, owned=False)
 
 
 def _number(address: str, options: dict[str, str], name: str, default: int) -> int:

@@ -60,6 +60,7 @@ class PciFunction(Beyond, ABC):
 
     address: str  # as the user wrote it; errors name the device by it
     huge = False  # whether DMA memory must be huge pages: the device knows physical addresses only
+    likes_huge = False  # whether they are better: an IOMMU has its tables and caches by the page
 
     @abstractmethod
     def config_read(self, offset: int, size: int) -> int:

@@ -31,6 +31,8 @@ class VfioFunction(LinuxFunction):
     opened.
     """
 
+    likes_huge = True
+
     def __init__(self, address: str, card: Card) -> None:
         super().__init__(address)
         self._eventfds: list[int] = []

@@ -110,6 +110,19 @@ def test_interrupt_status_shows_the_line(bare: Bare) -> None:
     assert not bare.model.config_read(6, 2) & 8
 
 
+def test_a_dma_fault_shows_in_the_status(bare: Bare) -> None:
+    assert bare.model.config_read(6, 2) == 0x0010
+    bare.transmitter()
+    bare.describe(0, 0x2B300000 | 60, buffer=1 << 40)
+    assert bare.send(1) == []
+    assert bare.model.config_read(6, 2) == 0x2010
+    bare.model.config_write(6, 2, 0x1000)
+    assert bare.model.config_read(4, 4) >> 16 == 0x2010
+    bare.model.config_write(4, 4, 0x2000_0006)  # a one clears
+    assert bare.model.config_read(6, 2) == 0x0010
+    assert bare.model.fault() is None
+
+
 def test_intx_can_be_disabled(bare: Bare) -> None:
     file = os.eventfd(0, os.EFD_NONBLOCK)
     bare.model.connect_interrupt("intx", 0, file)

@@ -8,6 +8,9 @@ from ixy.datasheets.intel82599_pci import CONFIGURATION, DEVICE_CONTROL, INITIAT
 from ixy.emulator.intel82599.interrupts import Interrupts
 
 STATUS_INTX = 1 << 3  # the function asserts INTx
+# A DMA fault is a request that nobody has answered. On PCI Express only reads are answered; here a
+# lost write shows as well: no IOMMU's log would tell the driver of it.
+STATUS_EVENTS = STATUS_INTX | pci.STATUS_MASTER_ABORT
 
 
 class Configuration(Interrupts, ABC):
@@ -26,8 +29,11 @@ class Configuration(Interrupts, ABC):
     def config_read(self, offset: int, size: int) -> int:
         """Reads configuration space. Beyond its end there are zeros."""
         with self:
-            status = self.config[pci.STATUS] & ~STATUS_INTX
-            self.config[pci.STATUS] = status | (STATUS_INTX if self.line else 0)
+            place = slice(pci.STATUS, pci.STATUS + 2)
+            status = int.from_bytes(self.config[place], "little") & ~STATUS_EVENTS
+            status |= STATUS_INTX if self.line else 0
+            status |= pci.STATUS_MASTER_ABORT if self.port[0]["faults"] else 0
+            self.config[place] = status.to_bytes(2, "little")
             return int.from_bytes(self.config[offset : offset + size], "little")
 
     def config_write(self, offset: int, size: int, value: int) -> None:
@@ -38,6 +44,8 @@ class Configuration(Interrupts, ABC):
             for place, byte in enumerate(data[: max(0, pci.CONFIG_SPACE - offset)], offset):
                 mask = self._writable[place]
                 self.config[place] = self.config[place] & ~mask | byte & mask
+            if value << 8 * offset >> 8 * pci.STATUS & pci.STATUS_MASTER_ABORT:
+                self._set(faults=0)
             control = value << 8 * offset >> 8 * DEVICE_CONTROL
             if control & INITIATE_FLR:
                 self.function_level_reset()
