@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fake_linux import CARD, FakeSysfs
-from ixy.bus import binding
+from ixy.bus import binding, cards
 from ixy.bus.binding import bind, burdens, is_open, unbind
 from ixy.bus.cards import Card
 from ixy.errors import IxyError
@@ -23,7 +23,7 @@ def sysfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSysfs:
     sysfs = FakeSysfs(tmp_path / "sys")
     monkeypatch.setattr(binding, "write", sysfs.write)
     monkeypatch.setattr(binding, "NOTES", tmp_path / "run")
-    monkeypatch.setattr(binding, "DEV", tmp_path / "dev")
+    monkeypatch.setattr(cards, "VFIO", tmp_path / "dev")
     return sysfs
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fake_linux import CARD, FakeSysfs, FakeVfio
-from ixy.bus import container
+from ixy.bus import cards, container
 from ixy.bus.cards import Card
 from ixy.bus.vfio import VfioFunction, without
 from ixy.errors import IxyError
@@ -22,7 +22,7 @@ OTHER, THIRD = "0000:03:00.1", "0000:04:00.0"
 @pytest.fixture
 def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeVfio]:
     kernel = FakeVfio(tmp_path / "vfio")
-    monkeypatch.setattr(container, "DEV", kernel.folder)
+    monkeypatch.setattr(cards, "VFIO", kernel.folder)
     monkeypatch.setattr(container.fcntl, "ioctl", kernel.ioctl)
     before = len(os.listdir("/proc/self/fd"))
     for address, group in (CARD, 7), (OTHER, 7), (THIRD, 8):

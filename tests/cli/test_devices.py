@@ -6,7 +6,7 @@ import pytest
 
 from command import totals
 from fake_linux import CARD, FakeSysfs
-from ixy.bus import binding, container
+from ixy.bus import binding, cards
 from ixy.cli import bind, devices
 
 KEYS = ["address", "model", "driver", "interfaces", "numa_node", "link", "iommu_group", "todo"]
@@ -14,7 +14,7 @@ KEYS = ["address", "model", "driver", "interfaces", "numa_node", "link", "iommu_
 
 @pytest.fixture
 def sysfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSysfs:
-    monkeypatch.setattr(container, "DEV", tmp_path / "dev")
+    monkeypatch.setattr(cards, "VFIO", tmp_path / "dev")
     return FakeSysfs(tmp_path / "sys")
 
 
@@ -58,14 +58,14 @@ def test_a_card(sysfs: FakeSysfs) -> None:
     ],
 )
 def test_the_next_step(sysfs: FakeSysfs, settings: dict, todo: str) -> None:
-    container.DEV.mkdir()
-    (container.DEV / "7").touch()
+    cards.VFIO.mkdir()
+    (cards.VFIO / "7").touch()
     assert devices.advice(sysfs.add(**settings)).startswith(todo)
 
 
 def test_the_next_step_where_a_neighbour_is_in_the_way(sysfs: FakeSysfs) -> None:
-    container.DEV.mkdir()
-    (container.DEV / "7").touch()
+    cards.VFIO.mkdir()
+    (cards.VFIO / "7").touch()
     sysfs.add("0000:03:00.1", group=7)
     card = sysfs.add(driver="vfio-pci", group=7)
     assert devices.advice(card) == "sudo ixy bind 0000:03:00.1"

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from ixy.bus.cards import FREE, VFIO_PCI, Card
-from ixy.bus.container import DEV
 from ixy.errors import IxyError
 
 NOTES = Path("/run/ixy")  # a file per card that was taken: the driver it had
@@ -103,7 +102,7 @@ def _must_be_closed(card: Card) -> None:
 
 def is_open(card: Card) -> bool:
     """Whether a process drives the card from user space: through VFIO or, if it is ixy, sysfs."""
-    path = DEV / str(card.group) if card.driver == VFIO_PCI else card.path / "config"
+    path = card.group_file if card.driver == VFIO_PCI else card.path / "config"
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:

@@ -11,7 +11,7 @@ from ixy.datasheets.pci import CLASS_BRIDGE, CLASS_ETHERNET
 from ixy.errors import IxyError
 
 PCI_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
-PCI = Path("/sys/bus/pci")
+PCI, VFIO = Path("/sys/bus/pci"), Path("/dev/vfio")
 VFIO_PCI = "vfio-pci"  # the kernel's driver that hands cards to user space
 FREE = (VFIO_PCI, "none")  # what `driver` says of a card that user space may have
 
@@ -60,6 +60,11 @@ class Card:
         """The number of its IOMMU group; None without an IOMMU."""
         name = self._link("iommu_group")
         return int(name) if name else None
+
+    @property
+    def group_file(self) -> Path:
+        """What VFIO opens: whoever may write it may have the group's cards."""
+        return VFIO / str(self.group)
 
     @property
     def translated(self) -> bool:

@@ -17,7 +17,6 @@ from ixy.datasheets import vfio
 from ixy.errors import IxyError
 from ixy.memory.dma import DmaMemory
 
-DEV = Path("/dev/vfio")
 INFO_BYTES = 4096  # room for a struct and the chain of capabilities behind it
 # Where the kernel does not tell what the IOMMU can address: below the window of interrupt messages
 COMMON_RANGES = [Range(0, 0xFEDFFFFF)]
@@ -39,11 +38,11 @@ def ask(file: int, request: int, layout: vfio.Layout, **values: int) -> tuple[An
 class Container:
     """An address space of the IOMMU."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.groups: dict[int | None, Group] = {}
         self._maps: dict[DmaMemory, Range] = {}
         self._users: dict[DmaMemory, int] = {}
-        self.file = _open(DEV / "vfio", "run: sudo modprobe vfio-pci")
+        self.file = _open(folder / "vfio", "run: sudo modprobe vfio-pci")
         version = control(self.file, vfio.GET_API_VERSION)
         type1 = control(self.file, vfio.CHECK_EXTENSION, vfio.TYPE1V2_IOMMU)
         if version != vfio.API_VERSION or not type1:
@@ -99,26 +98,25 @@ class Group:
 
     def __init__(self, card: Card) -> None:
         self.number, self.users = card.group, 0
-        path = DEV / str(self.number)
-        self.file = _open(path, f"run: sudo chown $USER {path}")
+        self.file = _open(card.group_file, f"run: sudo chown $USER {card.group_file}")
         try:
             status, _ = ask(self.file, vfio.GROUP_GET_STATUS, vfio.GROUP_STATUS)
             if not status.flags & vfio.GROUP_VIABLE:
                 mend = "; ".join(f"sudo ixy bind {other.address}" for other in card.neighbours)
                 raise IxyError(f"the kernel uses others of its IOMMU group: run: {mend}")
-            self.container = self._join()
+            self.container = self._join(card.group_file.parent)
         except BaseException:
             os.close(self.file)
             raise
 
-    def _join(self) -> Container:
+    def _join(self, folder: Path) -> Container:
         for container in _containers:
             try:
                 container.adopt(self)
             except OSError:  # its IOMMU is of another kind
                 continue
             return container
-        container = Container()
+        container = Container(folder)
         try:
             container.adopt(self)
         except OSError as error:

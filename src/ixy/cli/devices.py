@@ -57,15 +57,13 @@ def advice(card: "Card") -> str:
     """The next step to use a card, as a command where there is one."""
     from ixy.bus.binding import burdens
     from ixy.bus.cards import VFIO_PCI
-    from ixy.bus.container import DEV
 
     if not card.is_known:
         return "ixy has no driver for this model"
     if card.driver == VFIO_PCI:
-        group = DEV / str(card.group)
         needed = [f"sudo ixy bind {other.address}" for other in card.neighbours]
-        if not os.access(group, os.R_OK | os.W_OK):
-            needed.append(f"sudo chown $USER {group}")
+        if not os.access(card.group_file, os.R_OK | os.W_OK):
+            needed.append(f"sudo chown $USER {card.group_file}")
         return "; ".join(needed) or f"open it: ixy regs {card.address}"
     if card.driver == "none" and not card.translated:
         return f"open it as root: sudo ixy regs {card.address}"

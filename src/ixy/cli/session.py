@@ -136,7 +136,7 @@ class Session:
         while not signals.received:
             if not (app.workers.running and all(device.beyond.settled for device in self.devices)):
                 deadline = time.monotonic() + LINK_TIMEOUT
-            elif all(device.link_speed() for device in self.devices):
+            elif app.done or all(device.link_speed() for device in self.devices):
                 return
             elif time.monotonic() > deadline:
                 for device in self.devices:

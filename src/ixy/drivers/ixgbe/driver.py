@@ -127,7 +127,7 @@ class IxgbeDevice(Device):
     def _map_memory(self) -> None:
         """Lets the device reach rings and packets, and only then use the bus at all."""
         size = 2 * len(self.pools) * self.ring * sheet.RxDescriptor.itemsize
-        self._memory = DmaMemory(size, huge=self.function.huge)
+        self._memory = DmaMemory(size, huge=self.pools[0].memory.huge)
         self._ring_pages = self._map(self._memory)
         for pool in dict.fromkeys(self.pools):  # one pool may serve several queues
             self._addresses[pool] = pool.addresses(self._map(pool.memory))
