@@ -29,6 +29,7 @@ FLOORS = {
     "pcap": 1,
     "errors": 0,
     "native": 0,
+    "parts": 0,
     "compiled": 0,
     "system": 0,
 }
@@ -38,6 +39,7 @@ PORCH = 6  # ixy/__init__.py and ixy/__main__.py: they see every room, no room s
 SIDEWAYS = {
     ("device", "bus"),  # a device is reached over a bus
     ("device", "batch"),  # and hands out packets
+    ("compiled", "parts"),  # how Numba is told to inline
     ("compiled", "native"),  # what Python has no words for
     ("system", "native"),
     ("pcap", "memory"),  # records of a file are records in memory

@@ -18,6 +18,7 @@ import numba
 import numpy as np
 
 from ixy import native
+from ixy.parts import PartPipeline
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,11 +39,11 @@ def compiled(function: F) -> F:
 
 
 def inner(function: F) -> F:
-    """Compiles a function that only compiled functions call: as part of them, and in three quarters
-    of the time, as it gets no way in from Python and no place in the cache of its own.
+    """Compiles a function that only compiled functions call: as part of them, and in a third of the
+    time, as it gets no machine code of its own.
     """
     options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": True}
-    compile_: Callable[[F], F] = numba.njit(**options)
+    compile_: Callable[[F], F] = numba.njit(pipeline_class=PartPipeline, **options)
     return compile_(function)
 
 
