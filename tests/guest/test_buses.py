@@ -134,8 +134,10 @@ def test_forward(machine: Machine) -> None:
 
 
 def test_generate_and_capture(machine: Machine) -> None:
+    how = "--interrupts" if machine.bus == "vfio" else ""
+    capture = f"{machine.user} ixy capture {D} /tmp/c.pcap {how} --count 500 --json"
     out = machine.guest.check(
-        f"{machine.user} ixy capture {D} /tmp/c.pcap --count 500 --json >/tmp/json 2>/dev/null &"
+        f"{capture} >/tmp/json 2>/dev/null &"
         f" {machine.user} ixy generate {C} --count 500 --rate 500 --json 2>/dev/null;"
         " wait; cat /tmp/json",
         timeout=SLOW,
@@ -143,3 +145,22 @@ def test_generate_and_capture(machine: Machine) -> None:
     sent, captured = map(json.loads, out.splitlines())
     assert sent["ports"][0]["tx_packets"] == captured["written"] == 500
     assert machine.guest.check("stat --format %s /tmp/c.pcap") == f"{24 + 500 * (16 + 60)}\n"
+
+
+def test_a_card_is_taken_from_linux_and_given_back(machine: Machine) -> None:
+    guest, folder = machine.guest, f"/sys/bus/pci/devices/{D}"
+    guest.check("modprobe ixgbe", timeout=SLOW)
+    if machine.bus == "vfio":  # the kernel's driver takes only what nobody has
+        guest.check(f"ixy unbind {D}", timeout=SLOW)
+    name = guest.wait_for(f"ls {folder}/net").strip()
+    guest.check(f"ip address add 10.7.0.1/24 dev {name}; ip link set {name} up")
+    refused = guest.run(f"ixy bind {D}", timeout=SLOW)
+    assert refused.code == 1
+    assert f"{name} has the address 10.7.0.1: with --force" in refused.output
+    taken = "vfio-pci" if machine.bus == "vfio" else "none"
+    out = guest.check(f"ixy bind {D} --force", timeout=SLOW)
+    assert out.startswith(f"{D}: ixgbe -> {taken}; next: open it")
+    assert guest.run(f"ls {folder}/net").code != 0
+    out = guest.check(f"ixy unbind {D}", timeout=SLOW)
+    assert out.startswith(f"{D}: {taken} -> ixgbe")
+    guest.wait_for(f"ls {folder}/net")
