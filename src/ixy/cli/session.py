@@ -136,8 +136,10 @@ class Session:
         while not signals.received:
             if not (app.workers.running and all(device.beyond.settled for device in self.devices)):
                 deadline = time.monotonic() + LINK_TIMEOUT
-            elif app.done or all(device.link_speed() for device in self.devices):
+            elif all(device.link_speed() for device in self.devices):
                 return
+            elif app.done and not any(device.flush(0) for device in self.devices):
+                return  # so soon that the other end has gone again
             elif time.monotonic() > deadline:
                 for device in self.devices:
                     device.wait_for_link(0)

@@ -72,6 +72,23 @@ def commit(address, length):
 
 
 @compiled
+def place(address, index, length):
+    """Prepares the index-th of many frames of one length, in a ring that is empty and rewound;
+    returns the address to write it to.
+    """
+    target = data_at(address, np.int64(index) * record_size(length))
+    array_at(target, 1, Length)[0].value = length
+    return target + np.uint64(4)
+
+
+@compiled
+def commit_all(address, count, length):
+    """Puts in the frames that were prepared by `place`."""
+    ring = array_at(address, 1, FrameRing)[0]
+    store_release(ring, "tail", np.int64(count) * record_size(length))
+
+
+@compiled
 def peek(address):
     """The oldest frame's address and length; (0, 0) if there is none."""
     ring = array_at(address, 1, FrameRing)[0]

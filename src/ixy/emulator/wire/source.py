@@ -9,7 +9,7 @@ import numpy as np
 
 from ixy.compiled import compiled
 from ixy.emulator.wire.base import Wire, WireRecord
-from ixy.emulator.wire.frames import commit, drop, empty, peek, reserve, rewind
+from ixy.emulator.wire.frames import commit_all, drop, empty, peek, place, rewind
 from ixy.errors import IxyError
 from ixy.memory.ordered import address_of, array_at, copy_bytes
 from ixy.traffic.templates import FIRST_PORT, Numbered, big_endian, numbered_frame, set_word
@@ -76,16 +76,16 @@ def pump_source(address):
     rewind(wire.rx)
     if peek(wire.rx)[1] == 0:
         word = big_endian(state.number)
-        for _ in range(BURST):
-            target = reserve(wire.rx, state.size)
+        for i in range(BURST):
+            target = place(wire.rx, i, state.size)
             copy_bytes(target, state.frames + state.flow * state.size, state.size)
             set_word(target, word)
-            commit(wire.rx, state.size)
             state.flow += np.uint64(1)
             if state.flow == state.flows:
                 state.flow = 0
                 state.number += np.uint64(1)
                 word = big_endian(state.number)
+        commit_all(wire.rx, BURST, state.size)
     if state.verify:
         frame, length = peek(wire.tx)
         while length:
