@@ -79,6 +79,18 @@ def test_registers_are_the_file(function: SysfsFunction, sysfs: FakeSysfs) -> No
     assert function.bar(0) is bar
 
 
+def test_ports_are_not_mapped(function: SysfsFunction, sysfs: FakeSysfs) -> None:
+    function.config_write(0x18, 4, 0xC001)  # BAR 2: I/O ports
+    (sysfs.pci / "devices" / CARD / "resource2").write_bytes(bytes(64))
+    bar = function.bar(2)
+    bar.write(18, 1, 0x0F)
+    ports = sysfs.pci / "devices" / CARD / "resource2"
+    assert ports.read_bytes() == bytes(18) + b"\x0f" + bytes(45)
+    assert bar.read(18, 2) == 0x0F
+    assert bar.notifier(16, 2)[::2] == (0, 16)
+    assert function.config_read(4, 2) == 3  # it answers at ports now
+
+
 def test_bars_that_are_not_there(function: SysfsFunction, sysfs: FakeSysfs) -> None:
     with pytest.raises(IxyError, match="resource1: No such file"):
         function.bar(1)

@@ -65,6 +65,7 @@ def test_registers_are_written_in_order_before_the_next_read(function: VfioUserF
         bar.write32(0x5200, value)
         bar.write32(0x5204, value + 1)
     assert (bar.read32(0x5200), bar.read32(0x5204)) == (199, 200)
+    assert bar.read(0x5200, 4) == 199
 
 
 def test_doorbells_are_shared_memory(serving: Serving, function: VfioUserFunction) -> None:

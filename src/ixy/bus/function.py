@@ -1,7 +1,7 @@
 """What a driver knows of the hardware: one PCI function, however it is reached."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -9,20 +9,45 @@ from ixy.errors import IxyError
 from ixy.memory.dma import DmaMemory
 
 
-class Bar(Protocol):
+class Doorbell(NamedTuple):
+    """How compiled code notifies a device: by a store to `address`, if there is one. Else it writes
+    to `file`: the register at `position`, or, if that is -1, 8 bytes to an eventfd.
+    """
+
+    address: int = 0
+    file: int = -1
+    position: int = -1
+
+
+class Bar(ABC):
     """A base address region: registers."""
 
+    @abstractmethod
+    def read(self, offset: int, size: int) -> int:
+        """Reads a register of 1, 2 or 4 bytes, with one access."""
+
+    @abstractmethod
+    def write(self, offset: int, size: int, value: int) -> None:
+        """Writes a register of 1, 2 or 4 bytes, with one access."""
+
     def read32(self, offset: int) -> int:
-        """Reads a 32-bit register, with one access."""
+        """Reads a 32-bit register."""
+        return self.read(offset, 4)
 
     def write32(self, offset: int, value: int) -> None:
-        """Writes a 32-bit register, with one access."""
+        """Writes a 32-bit register."""
+        self.write(offset, 4, value)
 
+    @abstractmethod
     def doorbell(self, offset: int) -> int:
         """The address at which compiled code writes a hot register as plain memory.
 
         Where registers are no memory, this is a word that the bus watches.
         """
+
+    def notifier(self, offset: int, size: int) -> Doorbell:
+        """How compiled code writes a register of `size` bytes that notifies the device."""
+        return Doorbell(self.doorbell(offset))
 
 
 class Beyond:
@@ -72,7 +97,7 @@ class PciFunction(Beyond, ABC):
 
     @abstractmethod
     def bar(self, index: int) -> Bar:
-        """A memory BAR. Raises IxyError if the function has none of this index."""
+        """A BAR: memory or I/O ports. Raises IxyError if the function has none of this index."""
 
     @abstractmethod
     def dma_map(self, memory: DmaMemory) -> np.ndarray[Any, np.dtype[np.uint64]]:

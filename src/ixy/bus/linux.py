@@ -85,8 +85,11 @@ class LinuxFunction(PciFunction):
 
     def map_bar(self, index: int, file: int, start: int, parts: list[tuple[int, int]]) -> Bar:
         """BAR `index`, which begins at `start` of `file`, of which `parts`, (offset, size), can be
-        mapped. Raises IxyError if they can not.
+        mapped; I/O ports never can. Raises IxyError if they can not.
         """
+        if self.config_read(pci.BAR0 + 4 * index, 4) & pci.BAR_IO:
+            parts = []
+            self.config_write(pci.COMMAND, 2, self.config_read(pci.COMMAND, 2) | pci.COMMAND_IO)
         outside = FileBar(self.address, file, start)
         try:
             bar = MappedBar(file, start, parts, outside, self.check_presence)

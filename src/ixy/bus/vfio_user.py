@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ixy.bus.function import PciFunction
+from ixy.bus.function import Bar, PciFunction
 from ixy.bus.iova import Range, place
 from ixy.bus.messages import Broken, Channel, Message, close_all
 from ixy.datasheets import vfio
@@ -222,7 +222,7 @@ class VfioUserFunction(PciFunction):
         self._channel.close()
 
 
-class MessageBar:
+class MessageBar(Bar):
     """Registers that are reached by messages, and doorbells in pages that the server shares."""
 
     def __init__(self, function: VfioUserFunction, index: int) -> None:
@@ -253,14 +253,14 @@ class MessageBar:
             close_all(reply.files)
             room = info.argsz
 
-    def read32(self, offset: int) -> int:
-        """Reads a 32-bit register. Raises IxyError if the server has gone."""
-        return int.from_bytes(self._function.read(self._index, offset, 4), "little")
+    def read(self, offset: int, size: int) -> int:
+        """Reads a register. Raises IxyError if the server has gone."""
+        return int.from_bytes(self._function.read(self._index, offset, size), "little")
 
-    def write32(self, offset: int, value: int) -> None:
-        """Writes a 32-bit register; returns before that is done, but not before an earlier one."""
-        access = sheet.ACCESS.pack(offset=offset, region=self._index, count=4)
-        self._function.post(Command.REGION_WRITE, access + value.to_bytes(4, "little"))
+    def write(self, offset: int, size: int, value: int) -> None:
+        """Writes a register; returns before that is done, but not before an earlier one."""
+        access = sheet.ACCESS.pack(offset=offset, region=self._index, count=size)
+        self._function.post(Command.REGION_WRITE, access + value.to_bytes(size, "little"))
 
     def doorbell(self, offset: int) -> int:
         """The address of a register in a shared page. Raises IxyError if it is in none."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ixy.bus.function import PciFunction
+from ixy.bus.function import Bar, PciFunction
 from ixy.emulator.intel82599.model import Intel82599
 from ixy.emulator.runner import RUNNER
 from ixy.errors import IxyError
@@ -97,13 +97,22 @@ class EmulatedFunction(PciFunction):
             self.model.close()
 
 
-class EmulatedBar:
-    """The model's registers. Doorbells are its own storage, which the data path reads."""
+class EmulatedBar(Bar):
+    """The model's registers: all have 4 bytes. Doorbells are its own storage, which the data path
+    reads.
+    """
 
     def __init__(self, model: Intel82599) -> None:
-        self.read32, self.write32 = model.read, model.write
-        self._base = model.registers_address
+        self._model = model
+
+    def read(self, offset: int, size: int) -> int:
+        """Reads a register."""
+        return self._model.read(offset)
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        """Writes a register."""
+        self._model.write(offset, value)
 
     def doorbell(self, offset: int) -> int:
         """The address of a hot register."""
-        return self._base + offset
+        return self._model.registers_address + offset
