@@ -56,8 +56,8 @@ def test_registers_of_other_sizes(file: int, begin: int, size: int) -> None:
 def test_a_notifier_is_the_register_or_its_place_in_the_file(file: int) -> None:
     outside = FileBar("x", file, START)
     bar = MappedBar(file, START, [(PAGE, PAGE)], outside, nothing)
-    assert bar.notifier(PAGE + 16, 2) == Doorbell(bar.doorbell(PAGE + 16))
-    assert bar.notifier(16, 2) == Doorbell(0, file, START + 16) == outside.notifier(16, 2)
+    assert bar.notifier(PAGE + 16, 2, 1) == Doorbell(bar.doorbell(PAGE + 16))
+    assert bar.notifier(16, 2, 1) == Doorbell(0, file, START + 16) == outside.notifier(16, 2, 1)
     bar.close()
 
 

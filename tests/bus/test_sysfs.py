@@ -87,7 +87,7 @@ def test_ports_are_not_mapped(function: SysfsFunction, sysfs: FakeSysfs) -> None
     ports = sysfs.pci / "devices" / CARD / "resource2"
     assert ports.read_bytes() == bytes(18) + b"\x0f" + bytes(45)
     assert bar.read(18, 2) == 0x0F
-    assert bar.notifier(16, 2)[::2] == (0, 16)
+    assert bar.notifier(16, 2, 1)[::2] == (0, 16)
     assert function.config_read(4, 2) == 3  # it answers at ports now
 
 

@@ -34,7 +34,7 @@ class FileBar(Bar):
         """None: raises IxyError."""
         raise IxyError(f"{self._name}: register {offset:#x} is no memory that can be mapped")
 
-    def notifier(self, offset: int, size: int) -> Doorbell:
+    def notifier(self, offset: int, size: int, value: int) -> Doorbell:
         """The register's place in the file."""
         return Doorbell(file=self._file, position=self._start + offset)
 
@@ -97,11 +97,11 @@ class MappedBar(Bar):
             return area.address + offset - area.begin
         return self._outside.doorbell(offset)
 
-    def notifier(self, offset: int, size: int) -> Doorbell:
+    def notifier(self, offset: int, size: int, value: int) -> Doorbell:
         """A store where the register is memory, else a write to the file."""
         if self._area_of(offset):
             return Doorbell(self.doorbell(offset))
-        return self._outside.notifier(offset, size)
+        return self._outside.notifier(offset, size, value)
 
     def _area_of(self, offset: int) -> Area | None:
         return next((a for a in self._areas if a.begin <= offset < a.begin + a.size), None)

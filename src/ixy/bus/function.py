@@ -11,7 +11,8 @@ from ixy.memory.dma import DmaMemory
 
 class Doorbell(NamedTuple):
     """How compiled code notifies a device: by a store to `address`, if there is one. Else it writes
-    to `file`: the register at `position`, or, if that is -1, 8 bytes to an eventfd.
+    to `file`: the register at `position`, or, if that is -1, a 1 (of 8 bytes) to an eventfd, and
+    the bus does the rest.
     """
 
     address: int = 0
@@ -45,8 +46,10 @@ class Bar(ABC):
         Where registers are no memory, this is a word that the bus watches.
         """
 
-    def notifier(self, offset: int, size: int) -> Doorbell:
-        """How compiled code writes a register of `size` bytes that notifies the device."""
+    def notifier(self, offset: int, size: int, value: int) -> Doorbell:
+        """How compiled code writes `value`, always the same, to a register of `size` bytes that
+        notifies the device.
+        """
         return Doorbell(self.doorbell(offset))
 
 
