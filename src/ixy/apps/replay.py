@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ixy.apps.workers import RUN, Workers, begin, told
+from ixy.apps.workers import FINISH, RUN, STOP, Workers, begin, told
 from ixy.compiled import JIT, compiled, interpretable
 from ixy.device import Device, pool_of, rx_batch, tx_batch
 from ixy.memory.ordered import address_of, copy_bytes, records
@@ -142,7 +142,7 @@ class Replayer:
     @property
     def stopped(self) -> bool:
         """Whether the worker has been told to stop."""
-        return int(self.workers.control[0]["stop"]) != RUN
+        return int(self.workers.control[0]["stop"]) in (FINISH, STOP)
 
     @property
     def sent(self) -> int:

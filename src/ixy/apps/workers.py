@@ -10,21 +10,31 @@ import numpy as np
 from ixy.compiled import compiled
 from ixy.device import Device, RxQueue
 from ixy.memory.ordered import fetch_add, load_acquire, records
-from ixy.system import be_punctual, pin
+from ixy.system import back_off, be_punctual, pin
 
-# What workers and the thread that started them share. `stop` is RUN until they are told to finish
-# what has arrived, or to stop at once. `budget` is how many packets are still to be handled; it is
-# ignored unless `limited`.
+# What workers and the thread that started them share. `stop` is HOLD while they wait for a word to
+# go, then RUN until they are told to finish what has arrived, or to stop at once. `budget` is how
+# many packets are still to be handled; it is ignored unless `limited`.
 Control = np.dtype(
     [("stop", "u4"), ("limited", "u4"), ("running", "u8"), ("budget", "i8")], align=True
 )
-RUN, FINISH, STOP = range(3)
+RUN, FINISH, STOP, HOLD = range(4)
+
+
+@compiled
+def told(control):
+    """HOLD, RUN, FINISH or STOP."""
+    return load_acquire(control, "stop")
 
 
 @compiled
 def begin(control):
-    """A worker's first word: it is compiled and runs."""
+    """A worker's first word: it is compiled, and runs unless it is held."""
     fetch_add(control, "running", 1)
+    idle = 0
+    while told(control) == HOLD:
+        idle += 1
+        back_off(idle)
 
 
 @compiled
@@ -68,6 +78,14 @@ class Workers:
             self._threads.append(thread)
             thread.start()
 
+    def hold(self) -> None:
+        """Before `start`: lets the loops be compiled and wait until `go`."""
+        self._tell(HOLD)
+
+    def go(self) -> None:
+        """Lets the loops run that are held."""
+        self._tell(RUN)
+
     def events_of(self, *queues: RxQueue) -> int:
         """An epoll instance in which a worker waits for any of these queues' interrupts (see
         `rest`); -1 if one has none, and must be polled.
@@ -90,7 +108,7 @@ class Workers:
     @property
     def running(self) -> bool:
         """Whether all loops have been compiled and begun."""
-        return int(self.control[0]["running"]) == len(self._threads) or not self.busy
+        return int(self.control[0]["running"]) >= len(self._threads) or not self.busy
 
     @property
     def busy(self) -> bool:
@@ -129,9 +147,3 @@ class Workers:
         while self.busy and time.monotonic() < deadline:
             time.sleep(0.0005)
         return not self.busy
-
-
-@compiled
-def told(control):
-    """RUN, FINISH or STOP."""
-    return load_acquire(control, "stop")

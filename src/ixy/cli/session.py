@@ -113,9 +113,9 @@ class Session:
         each second.
         """
         signals.abandon = None
+        app.workers.hold()  # what they do while others are compiled would be in no time at all
         app.start()
-        self._wait_until_ready(app)
-        begin = time.monotonic()
+        begin = self._begin(app)
         try:
             self._watch(app, begin, seconds)
         finally:
@@ -130,20 +130,26 @@ class Session:
             if device.beyond.warning:
                 self.warn(device.beyond.warning)
 
-    def _wait_until_ready(self, app: App) -> None:
-        """Waits for the compiler, then for a link. Raises IxyError if a device has none."""
-        deadline = time.monotonic() + LINK_TIMEOUT
-        while not signals.received:
-            if not (app.workers.running and all(device.beyond.settled for device in self.devices)):
-                deadline = time.monotonic() + LINK_TIMEOUT
-            elif all(device.link_speed() for device in self.devices):
-                return
-            elif app.done and not any(device.flush(0) for device in self.devices):
-                return  # so soon that the other end has gone again
-            elif time.monotonic() > deadline:
+    def _begin(self, app: App) -> float:
+        """Waits for the compiler, lets the workers go and waits for a link. Returns when the run
+        began. Raises IxyError if a device has no link.
+        """
+        while not (app.workers.running and all(device.beyond.settled for device in self.devices)):
+            if signals.received:
+                return time.monotonic()
+            time.sleep(TICK)
+        begin = time.monotonic()
+        app.workers.go()
+        deadline = begin + LINK_TIMEOUT
+        while not signals.received and not all(device.link_speed() for device in self.devices):
+            if app.done and not any(device.flush(0) for device in self.devices):
+                break  # so soon that the other end has gone again
+            if time.monotonic() > deadline:
                 for device in self.devices:
                     device.wait_for_link(0)
             time.sleep(TICK)
+            begin = time.monotonic()
+        return begin
 
     def warn(self, message: str) -> None:
         """Says on stderr what the totals do not; the command has not done all it was asked."""
