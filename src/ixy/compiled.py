@@ -5,6 +5,7 @@ file of the function it loads: when a callee in another file or an imported cons
 would run stale machine code without a word.
 """
 
+import ctypes
 import hashlib
 import os
 import shutil
@@ -57,6 +58,17 @@ def entry_point(function: Callable[[int], None]) -> int:
         return len(_interpreted)
     _entry_points.append(_cached(function, numba.cfunc, sig="void(u8)"))
     return int(_entry_points[-1].address)
+
+
+def way_back(function: Callable[[int], None]) -> int:
+    """The address of a function of one u8 that stays Python, for `call`: it waits for the
+    interpreter. The function must not raise.
+    """
+    if not JIT:
+        _interpreted.append(function)
+        return len(_interpreted)
+    _entry_points.append(ctypes.CFUNCTYPE(None, ctypes.c_uint64)(function))
+    return int(ctypes.cast(_entry_points[-1], ctypes.c_void_p).value or 0)
 
 
 _entry_points: list[Any] = []  # their code lives as long as they do

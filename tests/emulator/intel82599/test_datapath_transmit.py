@@ -5,6 +5,7 @@ import zlib
 
 import pytest
 
+from ixy.errors import IxyError
 from rig import (
     BROADCAST,
     OTHER,
@@ -347,3 +348,41 @@ def test_the_device_never_writes_behind_a_ring_made_smaller() -> None:
     bare.step()
     assert bare.peek(RX_RING + 128, 128) == behind
     bare.close()
+
+
+def test_who_is_asked_before_an_address_is_unknown(bare: Bare) -> None:
+    """The ring, then a buffer in another place; each time as often as the table has no answer."""
+    base = bare.iova
+    asked: list[int] = []
+    answers = [[(base, bare.memory.address, bare.memory.size)], [], []]
+
+    def ask() -> list[tuple[int, int, int]]:
+        asked.append(len(asked))
+        return answers[len(asked) - 1]
+
+    bare.model.dma_unmap(base)
+    bare.model.ask_for_memory(ask)
+    bare.receiver(buffers=[base + RX_BUFFERS, 1 << 50, *[base + RX_BUFFERS] * 6])
+    assert asked == [0]
+    bare.wire.arrive(numbered(1))
+    bare.step()
+    assert asked == [0]
+    assert bare.read(0x1010) == 1
+    assert bare.model.fault() is None
+    bare.wire.arrive(numbered(2))
+    bare.step()
+    assert asked == [0, 1]
+    fault = bare.model.fault()
+    assert fault is not None
+    assert f"60 bytes at {1 << 50:#x}" in fault
+
+
+def test_what_goes_wrong_while_it_is_asked(bare: Bare) -> None:
+    def ask() -> list[tuple[int, int, int]]:
+        raise IxyError("no memory: free some")
+
+    bare.model.dma_unmap(bare.iova)
+    bare.model.ask_for_memory(ask)
+    bare.receiver()
+    assert str(bare.model.failure) == "no memory: free some"
+    assert bare.model.fault() is not None

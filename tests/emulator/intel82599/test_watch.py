@@ -174,3 +174,51 @@ def test_a_ring_that_is_rewound_by_stores_begins_at_its_new_head() -> None:
     bare.step()
     assert bare.wire.sent() == []
     bare.model.close()
+
+
+def test_a_driver_that_has_all_registers_as_memory_is_shown_what_reads_would_give() -> None:
+    bare, seen = watched()
+    model = bare.model
+    model.watch.add_all()
+    assert seen == []
+    for offset in (0x8, 0x10010, 0x42A4, 0x8D04, 0xA200, 0xA204, 0x5400, 0x5404, 0xA208, 0x2104):
+        assert model.registers[offset // 4] == bare.read(offset), hex(offset)
+    assert model.registers[0x42A4 // 4] == 0x70000000  # LINKS: up, 10 Gbit/s
+    stores(bare, (0x2104, 0x02000004), (0x8D00, 2))  # SRRCTL[1]; SECRXCTRL.RX_DIS
+    model.watch.notice()
+    assert seen == [(0x2104, 0x02000004), (0x8D00, 2)]
+    assert model.registers[0x1054 // 4] == 0x02000004
+    assert model.registers[0x8D04 // 4] == 1
+    bare.wire.up = False
+    model.service()
+    assert model.registers[0x42A4 // 4] == 0
+    stores(bare, (0, 1 << 26))
+    model.service()
+    assert model.registers[0x5400 // 4] == 2
+    assert model.registers[0x2104 // 4] == bare.read(0x2104) == 0x402
+    assert len(seen) == 3
+    model.watch.clear()
+    bare.wire.up = True
+    model.service()
+    assert model.registers[0x42A4 // 4] == 0  # nobody looks any more
+    bare.model.close()
+
+
+def test_a_store_that_is_not_noticed_yet_is_not_shown_away() -> None:
+    bare, seen = watched()
+    bare.model.watch.add_all()
+    stores(bare, (0x5404, 7))  # RAH[0] by its other address
+    bare.model.watch._show()
+    assert bare.model.registers[0x5404 // 4] == 7
+    bare.model.watch.notice()
+    assert seen == [(0x5404, 7)]
+    assert bare.read(0xA204) == 7
+    bare.model.close()
+
+
+def test_statistics_stand_still_in_memory(receiver: Bare) -> None:
+    receiver.model.watch.add_all()
+    receiver.wire.arrive(numbered(1))
+    receiver.step()
+    assert receiver.model.registers[0x4074 // 4] == 0
+    assert receiver.read(0x4074) == 1

@@ -6,11 +6,11 @@ reached: a bus calls `read`, `write`, `config_read`, `config_write` and the DMA 
 lock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from ixy.compiled import compiled
+from ixy.compiled import compiled, way_back
 from ixy.datasheets import intel82599_device as sheet
 from ixy.emulator.intel82599 import datapath
 from ixy.emulator.intel82599.checksum import CRC32, CRC32C, crc_table
@@ -42,7 +42,7 @@ class Intel82599(Eeprom, General, Phy, Link, Filters, Queues, Statistics, Config
         if model not in sheet.MODELS:
             raise IxyError(f"unknown model {model!r}: give it one of {', '.join(sheet.MODELS)}")
         super().__init__(mac)
-        self.wire, self.watch = wire, Watch(self, self.write)
+        self.wire, self.watch = wire, Watch(self, self.read, self.write)
         self._device = sheet.MODELS[model]
         self._mappings = np.zeros(MAX_MAPPINGS, Mapping)
         self._crc = np.concatenate([crc_table(CRC32), np.zeros(LONGEST // 4 + 1, np.uint32)])
@@ -87,13 +87,31 @@ class Intel82599(Eeprom, General, Phy, Link, Filters, Queues, Statistics, Config
     def dma_map(self, iova: int, address: int, size: int) -> None:
         """The driver lets the device reach `size` bytes, here at `address`, under `iova`."""
         with self:
-            count = int(self.port[0]["mapped"])
-            if count == MAX_MAPPINGS:
-                raise IxyError(f"more than {MAX_MAPPINGS} DMA mappings")
-            self._mappings[count] = (iova, size, address)
-            known = self._mappings[: count + 1]
-            known[:] = np.sort(known, order="size")[::-1]  # that of the packets is found first
-            self._set(mapped=count + 1)
+            self._map(iova, address, size)
+
+    def _map(self, iova: int, address: int, size: int) -> None:
+        count = int(self.port[0]["mapped"])
+        if count == MAX_MAPPINGS:
+            raise IxyError(f"more than {MAX_MAPPINGS} DMA mappings")
+        self._mappings[count] = (iova, size, address)
+        known = self._mappings[: count + 1]
+        known[:] = np.sort(known, order="size")[::-1]  # that of the packets is found first
+        self._set(mapped=count + 1)
+
+    def ask_for_memory(self, ask: Callable[[], Iterable[tuple[int, int, int]]]) -> None:
+        """From now on, before an address is unknown, `ask` is called: it returns what `dma_map` has
+        not been told, as its arguments. It is called from within the data path, which holds the
+        lock: it must not wait for that, and what it raises is the model's failure.
+        """
+
+        def answer(_: int) -> None:
+            try:
+                for mapping in ask():
+                    self._map(*mapping)
+            except IxyError as error:
+                self.failure = error
+
+        self._set(ask=way_back(answer))
 
     def dma_unmap(self, iova: int) -> None:
         """Ends a mapping. Rings in it stop."""
@@ -151,6 +169,7 @@ class Intel82599(Eeprom, General, Phy, Link, Filters, Queues, Statistics, Config
         self.reset_filters()
         self.reset_interrupts()
         self.configure_bus()
+        self.registers[0] = self.known[0]  # RST is seen to clear itself when all this is done
 
     def write_CTRL(self, value: int, _: int) -> None:
         """RST and LNK_RST clear themselves when the reset is through; GIO_DIS ends bus mastering

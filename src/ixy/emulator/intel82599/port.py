@@ -6,7 +6,7 @@ for DMA: anything else is a fault, recorded as an IOMMU would.
 
 import numpy as np
 
-from ixy.compiled import compiled, inner
+from ixy.compiled import call, compiled, inner
 from ixy.datasheets import intel82599_device as sheet
 from ixy.emulator.intel82599.messages import VECTORS
 from ixy.memory.ordered import array_at
@@ -52,6 +52,7 @@ Port = np.dtype(
         ("wire", "u8"),  # its record
         ("mappings", "u8"),  # the DMA table
         ("mapped", "i8"),  # entries of it
+        ("ask", "u8"),  # whom to call for more entries before an address is unknown; 0: nobody
         ("receiving", "u8"),  # RXCTRL.RXEN
         ("transmitting", "u8"),  # DMATXCTL.TE
         ("master", "u8"),  # PCI bus master enable, and not CTRL.GIO_DIS
@@ -122,6 +123,21 @@ def translate(port, iova, size):
     """Where the driver's memory at a device address is; 0, and a recorded fault, if it mapped no
     such memory.
     """
+    place = look_up(port, iova, size)
+    if place == 0 and port.ask:
+        call(port.ask, iova)
+        place = look_up(port, iova, size)
+    if place == 0:
+        if port.faults == 0:
+            port.fault_address = iova
+            port.fault_size = size
+        port.faults += np.uint64(1)
+    return place
+
+
+@inner
+def look_up(port, iova, size):
+    """Where memory at a device address is; 0 if it is not in the table."""
     mappings = array_at(port.mappings, port.mapped, Mapping)
     size = np.uint64(size)
     for i in range(port.mapped):
@@ -132,10 +148,6 @@ def translate(port, iova, size):
             and iova - mapping.iova <= mapping.size - size
         ):
             return mapping.address + (iova - mapping.iova)
-    if port.faults == 0:
-        port.fault_address = iova
-        port.fault_size = size
-    port.faults += np.uint64(1)
     return np.uint64(0)
 
 

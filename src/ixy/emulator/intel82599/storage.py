@@ -43,8 +43,10 @@ class Storage:
         self._guard.release()
 
     def clear_storage(self) -> None:
-        """Registers to the values that the datasheet gives after a reset."""
-        self.registers[:] = self.known[:] = 0
+        """Registers to the values that the datasheet gives after a reset; CTRL's memory is left to
+        its end.
+        """
+        self.registers[1:] = self.known[:] = 0
         for row in sheet.WHOLE.rows:
             for index in range(len(row.offsets) if row.reset else 0):
                 self._store(row, index, row.reset)

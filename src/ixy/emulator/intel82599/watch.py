@@ -6,15 +6,17 @@ of the data path, and before each access that is a call. A difference is a write
 
 What plain memory cannot imitate stays so: two writes to a register between two looks are one, a
 write of what was there is none, and a read has no side effects. Heads and tails are the data path's
-own affair.
+own affair. A driver that has all registers as memory, and so no reads that are calls, is shown what
+some of them would answer; statistics, which clear when they are read, stand still there.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
-from ixy.compiled import inner
+from ixy.compiled import compiled, in_machine_code, inner
 from ixy.datasheets import intel82599_device as sheet
+from ixy.datasheets.registers import Register
 from ixy.emulator.intel82599.storage import Storage
 from ixy.memory.ordered import address_of, array_at
 
@@ -23,18 +25,23 @@ Range = np.dtype(  # addresses of three arrays of so many words: those that the 
     # that the model has stored, and the bits that count
     [("registers", "u8"), ("known", "u8"), ("mask", "u8"), ("words", "i8")]
 )
-MAX_RANGES = 32
+MAX_RANGES = 64
+GAP = 256  # bytes between two ranges at least: less is watched with them
 HOT = ("RDH", "RDT", "TDH", "TDT")
+SHOWN = ("STATUS", "EEC", "ESDP", "I2CCTL", "LINKS", "SECRXSTAT", "SECTXSTAT")  # what a read gives
 LOOKS = 10  # for two that are alike: of a driver that never pauses the last one counts
 
 
 class Watch:
     """Watches ranges of a model's registers; what is written there goes to `write`."""
 
-    def __init__(self, storage: Storage, write: Callable[[int, int], None]) -> None:
-        self._storage, self._write = storage, write
+    def __init__(
+        self, storage: Storage, read: Callable[[int], int], write: Callable[[int, int], None]
+    ) -> None:
+        self._storage, self._read, self._write = storage, read, write
         self._ranges = np.zeros(MAX_RANGES, Range)
         self._watched: list[tuple[int, Words]] = []  # the first word's number, and the mask
+        self._shows = False
         storage.port[0]["ranges"] = address_of(self._ranges)
 
     def add(self, offset: int, size: int) -> None:
@@ -42,7 +49,7 @@ class Watch:
         first, mask = offset // 4, np.zeros(size // 4, np.uint32)
         for i in range(len(mask)):
             found = sheet.WHOLE.at(offset + 4 * i)
-            if found and found[0].access not in ("RO", "RC") and found[0].name not in HOT:
+            if found and _is_watched(found[0]):
                 mask[i] = 0xFFFFFFFF
         with self._storage:
             live, known = (
@@ -53,9 +60,17 @@ class Watch:
             self._watched.append((first, mask))
             self._storage.port[0]["watched"] = len(self._watched)
 
+    def add_all(self) -> None:
+        """A driver has all of BAR 0 as memory from now on, and reads it there, too."""
+        for begin, end in _written():
+            self.add(begin, end - begin)
+        self._shows = True
+        self.notice()
+
     def clear(self) -> None:
         """No driver has any of it mapped any more."""
         with self._storage:
+            self._shows = False
             self._watched.clear()
             self._storage.port[0]["watched"] = 0
 
@@ -64,11 +79,24 @@ class Watch:
         what describes it.
         """
         with self._storage:
-            for first, mask in self._watched:
+            for first, mask in self._watched if _changed(self._storage.port) else ():
                 words = self._look(first, len(mask))
                 known = self._storage.known[first : first + len(mask)]
                 for i in np.flatnonzero((words ^ known) & mask):
                     self._obey(first + int(i), int(words[i]))
+            if self._shows:
+                self._show()
+
+    def _show(self) -> None:
+        """Brings up to date what a driver sees: registers that a read would compute, and those that
+        have two places. Where a write stands that has not been noticed, it stays.
+        """
+        live, known = self._storage.registers, self._storage.known
+        twins, originals = ALIASES
+        places = np.concatenate([COMPUTED, twins])
+        words = np.concatenate([[self._read(4 * int(at)) for at in COMPUTED], known[originals]])
+        new = (live[places] == known[places]) & (words != known[places])
+        known[places[new]] = live[places[new]] = words[new]
 
     def _look(self, first: int, count: int) -> Words:
         """The words as they were at one moment, for a second look shows the same."""
@@ -92,6 +120,44 @@ class Watch:
             self._storage.known[place] = word
 
 
+def _is_watched(row: Register) -> bool:
+    return row.access not in ("RO", "RC") and row.name not in HOT
+
+
+def _written() -> list[list[int]]:
+    """The stretches of BAR 0, [begin, end], in which drivers write registers."""
+    stretches: list[list[int]] = []
+    rows = [row for row in sheet.WHOLE.rows if _is_watched(row)]
+    for offset in sorted(offset for row in rows for offset in row.offsets + row.aliases):
+        if stretches and offset <= stretches[-1][1] + GAP:
+            stretches[-1][1] = offset + 4
+        else:
+            stretches.append([offset, offset + 4])
+    return stretches
+
+
+# The numbers of words: of the registers that are SHOWN; of aliases, and of what they stand for
+COMPUTED = np.array([sheet.WHOLE.registers[name].offsets[0] // 4 for name in SHOWN])
+ALIASES = np.array(
+    [(alias // 4, row.offsets[i] // 4) for row in sheet.WHOLE.rows
+     for i, alias in enumerate(row.aliases) if row.access != "RC"]
+).T  # fmt: skip
+
+
+@compiled
+def _differ(registers, known, mask):
+    difference = np.uint32(0)
+    for i in range(len(mask)):
+        difference |= (registers[i] ^ known[i]) & mask[i]
+    return difference != 0
+
+
+@in_machine_code(_differ)
+def differ(registers: Words, known: Words, mask: Words) -> bool:
+    """Whether two arrays are not alike in the bits that count."""
+    return bool(((registers ^ known) & mask).any())
+
+
 @inner
 def changed(port):
     """Whether a watched register is not as the model has stored it."""
@@ -100,10 +166,11 @@ def changed(port):
         count = ranges[i].words
         registers = array_at(ranges[i].registers, count, np.uint32)
         known = array_at(ranges[i].known, count, np.uint32)
-        mask = array_at(ranges[i].mask, count, np.uint32)
-        difference = np.uint32(0)
-        for j in range(count):
-            difference |= (registers[j] ^ known[j]) & mask[j]
-        if difference:
+        if differ(registers, known, array_at(ranges[i].mask, count, np.uint32)):
             return True
     return False
+
+
+@compiled
+def _changed(port):
+    return changed(port[0])
