@@ -105,13 +105,22 @@ def physical_addresses(
     """
     if not memory.huge:
         raise IxyError(f"{address}: needs packet memory in huge pages: Mempool(..., huge=True)")
+    for offset in range(0, memory.size, HUGE_PAGE):
+        _ = memory.view(offset, 1)[0]  # before it is touched there is no page
+    places = physical_pages(memory.address, memory.size, pagemap)
+    if not all(places):
+        raise IxyError(f"{address}: {pagemap} hides physical addresses: be root")
+    return np.array(places, np.uint64)
+
+
+def physical_pages(begin: int, size: int, pagemap: Path = PAGEMAP) -> list[int]:
+    """Where each huge page of this process's memory from `begin` on is in physical memory; 0 where
+    Linux does not tell, or nobody has touched it here.
+    """
     places = []
     with pagemap.open("rb", buffering=0) as file:
-        for offset in range(0, memory.size, HUGE_PAGE):
-            _ = memory.view(offset, 1)[0]  # before it is touched there is no page
-            entry = os.pread(file.fileno(), 8, (memory.address + offset) // mmap.PAGESIZE * 8)
+        for address in range(begin, begin + size, HUGE_PAGE):
+            entry = os.pread(file.fileno(), 8, address // mmap.PAGESIZE * 8)
             word = int.from_bytes(entry, "little")
-            if not (word & PRESENT and word & FRAME):
-                raise IxyError(f"{address}: {pagemap} hides physical addresses: be root")
-            places.append((word & FRAME) * mmap.PAGESIZE)
-    return np.array(places, np.uint64)
+            places.append((word & FRAME) * mmap.PAGESIZE if word & PRESENT else 0)
+    return places

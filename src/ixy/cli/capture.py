@@ -35,7 +35,7 @@ def command(
         with Capturer(opened, file, snaplen=snaplen, count=count) as app:
             session.run(app, seconds)
         total = session.statistics[0]
-        session.drops[0]["unread"] = total.rx_packets - app.taken
+        session.drops[0]["unread"] = session.unread(0, app.taken)
         received = total.rx_packets + sum(total.dropped.values())
         session.results = {"received": received, "written": app.writer.written}
     return session.exit_code

@@ -37,9 +37,8 @@ def command(
         session.bounded = bounded or any(device.beyond.ended is not None for device in devices)
         app = Forwarder(*devices, one_way=one_way, batch=batch, count=count)
         session.run(app, seconds)
-        for drops, total, (taken, sent) in zip(
-            session.drops, session.statistics, app.taken, strict=False
-        ):
-            drops |= {"unsent": taken - sent, "unread": total.rx_packets - taken}
+        for port, (taken, sent) in enumerate(app.taken):
+            unread = session.unread(port, taken)
+            session.drops[port] |= {"unsent": taken - sent, "unread": unread}
         session.results = {"forwarded": app.forwarded, "mpps": session.mpps(app.forwarded)}
     return session.exit_code

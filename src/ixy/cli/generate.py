@@ -34,6 +34,6 @@ def command(
         app = Generator(*session.open(queues), size=size, rate=rate, count=count)
         session.run(app, seconds)
         achieved = round(app.sent / session.seconds, 3)
-        session.drops[0]["unread"] = session.statistics[0].rx_packets - app.taken
+        session.drops[0]["unread"] = session.unread(0, app.taken)
         session.results = {"requested_pps": rate, "achieved_pps": achieved}
     return session.exit_code

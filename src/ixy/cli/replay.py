@@ -34,7 +34,7 @@ def command(
         session.run(app, seconds)
         if app.warning:
             session.warn(app.warning)
-        unread = session.statistics[0].rx_packets - app.taken
+        unread = session.unread(0, app.taken)
         session.drops[0] |= {"unread": unread, "bad_size": app.bad_size}
         session.results = {"frames": app.frames, "sent": app.sent}
     return session.exit_code

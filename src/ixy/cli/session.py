@@ -206,6 +206,13 @@ class Session:
             speeds = {f"{way}_mpps": self.mpps(known[f"{way}_packets"]) for way in ("rx", "tx")}
             yield {"address": address, **known, **speeds}
 
+    def unread(self, port: int, taken: int) -> int:
+        """Packets left in a port's receive ring, of which the app has taken so many. None where a
+        card's counters stand still, as those that `ixy emulate --run` shows to drivers.
+        """
+        received: int = self.statistics[port].rx_packets
+        return max(0, received - taken)
+
     def mpps(self, packets: int) -> float:
         """Millions of packets per second of the run."""
         return round(packets / self.seconds / 1e6, 6) if self.seconds else 0.0

@@ -54,6 +54,7 @@ class Intel82599(Eeprom, General, Phy, Link, Filters, Queues, Statistics, Config
             crc32c=address_of(self._crc32c),
         )
         self.plant(*faults)
+        self.look_up(0, 1)  # compiled by now: a driver that enables a queue must not wait for that
         self.function_level_reset()
 
     def read(self, offset: int) -> int:

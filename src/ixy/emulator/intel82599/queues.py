@@ -13,6 +13,10 @@ from ixy.emulator.intel82599.storage import Storage
 class Queues(Storage):
     """Receiver, transmitter, and their queues."""
 
+    def look_up(self, iova: int, size: int) -> int:
+        """Where memory of the driver's is, here; 0, and a fault, if it is not mapped."""
+        return int(_translate(self.port, np.uint64(iova), size))
+
     def configure_queues(self) -> None:
         """All queues as their registers and the DMA table say."""
         self._configure_units()
@@ -112,7 +116,7 @@ class Queues(Storage):
         length = self._word(f"{prefix}LEN", index) & 0xFFF80
         iova = self._word(f"{prefix}BAL", index) & ~127 | self._word(f"{prefix}BAH", index) << 32
         queue["size"] = length // 16
-        mapped = enabled and length and _translate(self.port, np.uint64(iova), length)
+        mapped = enabled and length and self.look_up(iova, length)
         queue["ring"] = mapped or 0
         for field, name in (("head_register", f"{prefix}H"), ("tail_register", f"{prefix}T")):
             queue[field] = self.registers_address + sheet.WHOLE.registers[name].offsets[index]

@@ -1,0 +1,20 @@
+"""Huge pages for tests."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+NR_HUGEPAGES = Path("/proc/sys/vm/nr_hugepages")
+NEEDED = 64
+
+
+@contextmanager
+def huge_pages_of_this_machine() -> Iterator[None]:
+    """The machine has so many more huge pages meanwhile."""
+    before = int(NR_HUGEPAGES.read_text())
+    try:
+        NR_HUGEPAGES.write_text(str(before + NEEDED))
+        assert int(NR_HUGEPAGES.read_text()) >= before + NEEDED / 2, "free some memory"
+        yield
+    finally:
+        NR_HUGEPAGES.write_text(str(before))
