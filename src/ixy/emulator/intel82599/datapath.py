@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ixy.compiled import JIT, call, compiled
+from ixy.compiled import JIT, call, compiled, inner
 from ixy.emulator.intel82599.messages import deliver_messages, raise_causes
 from ixy.emulator.intel82599.port import Port
 from ixy.emulator.intel82599.receive import receive
@@ -45,7 +45,7 @@ def run(ports, until, burst, idle):
     return idle
 
 
-@compiled
+@inner
 def step(port, burst):
     """One round of a port: up to `burst` frames per queue and direction. Returns how many there
     were.
