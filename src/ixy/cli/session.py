@@ -13,7 +13,7 @@ import typer
 from ixy.cli import signals
 
 CRC, FRAMING = 4, 20  # bytes that a frame has on the wire besides its own: CRC; preamble and gap
-TICK = 0.01  # seconds between two looks at what is going on
+TICK = 0.02  # seconds between two looks at what is going on
 LOOK = 0.25  # and between two looks at whether the devices are well
 LINK_TIMEOUT = 10.0  # seconds
 DRAIN = 1.0  # seconds for the last packets at the end of a run,

@@ -11,13 +11,14 @@ from functools import cache
 import numpy as np
 
 from ixy.compiled import JIT, cache_directory
-from ixy.emulator.intel82599.datapath import BURST, run
+from ixy.emulator.intel82599.datapath import BURST, DOZE, run
 from ixy.emulator.intel82599.model import Intel82599
 from ixy.errors import IxyError
 from ixy.memory.ordered import address_of
 from ixy.system import be_punctual
 
-SLICE = 0.02  # seconds of compiled code between two looks at what only Python can do
+SLICE = 0.02  # seconds of compiled code between two looks at what only Python can do,
+DOZING_SLICE = 0.05  # and while no frame comes
 READY = "datapath-is-compiled"  # a file in the cache
 LONGEST_SLICE = 0.5  # seconds that it may really take
 
@@ -83,7 +84,8 @@ class Runner:
         while self._take_over():
             try:
                 ports = np.array([address_of(model.port) for model in self._running], np.uint64)
-                idle = run(ports, time.monotonic_ns() + int(SLICE * 1e9), BURST, idle)
+                seconds = SLICE if idle < DOZE else DOZING_SLICE
+                idle = run(ports, time.monotonic_ns() + int(seconds * 1e9), BURST, idle)
                 for model in self._running:
                     model.awake = True
                     model.service()

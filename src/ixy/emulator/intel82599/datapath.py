@@ -14,8 +14,8 @@ from ixy.memory.ordered import array_at, lock, unlock
 from ixy.system import back_off, nap, now
 
 # A driver that waits for interrupts can wait for the device, too: after DOZE idle rounds (some ms)
-# it naps so many ns at a time
-DOZE, DEEP_NAP = 500, 1_000_000
+# each nap is longer than the last one, by DEEPER and up to DEEPEST ns
+DOZE, DEEPER, DEEPEST = 500, 20_000, 10_000_000
 BURST = 64  # frames per round and direction: long enough to be fast, short enough for low latency
 
 
@@ -39,7 +39,7 @@ def run(ports, until, burst, idle):
                 return idle
         idle = 0 if handled else idle + 1
         if idle > DOZE and not polled:
-            nap(DEEP_NAP)
+            nap(min((idle - DOZE) * DEEPER, DEEPEST))
         elif idle:
             back_off(idle)
     return idle

@@ -125,5 +125,5 @@ def insert_tag(port, frame, length, tag):
         at = 16
     for i in range(at):
         data[i] = data[i + 4]
-    write16(data, at, np.int64(port.tag_type_sent))
+    write16(data, at, port.tag_type_sent)
     write16(data, at + 2, tag)

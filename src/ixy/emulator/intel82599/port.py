@@ -64,13 +64,13 @@ Port = np.dtype(
         ("hashed_groups", "u8"),  # MCSTCTRL.MFE
         ("group_shift", "u8"),  # of the address bits that MCSTCTRL.MO picks
         ("longest", "i8"),  # frame with CRC, without VLAN tag
-        ("tag_type", "u8"),  # VLNCTRL.VET
+        ("tag_type", "i8"),  # VLNCTRL.VET
         ("tag_filter", "u8"),  # VLNCTRL.VFE: tagged frames must be in `vfta`
         ("canonical", "i8"),  # VLNCTRL.CFI, the bit that a tag must have; -1 without CFIEN
         ("double_received", "u8"),  # CTRL_EXT.EXTENDED_VLAN: an outer tag comes first
         ("double_sent", "u8"),  # DMATXCTL.GDV
-        ("outer_type", "u8"),  # EXVET
-        ("tag_type_sent", "u8"),  # DMATXCTL.VT
+        ("outer_type", "i8"),  # EXVET
+        ("tag_type_sent", "i8"),  # DMATXCTL.VT
         ("tcp_flags", "u8", 3),  # DTXTCPFLG: what the first, middle and last segments keep
         ("hash_reported", "u8"),  # RXCSUM.PCSD
         ("fragment_sums", "u8"),  # RXCSUM.IPPCSE
