@@ -38,6 +38,10 @@ Queue = np.dtype(
         ("cause", "u8"),  # the interrupt cause that it raises (IVAR): a bit, or 0
     ]
 )
+Posted = np.dtype(  # the write-back of a receive descriptor
+    [("descriptor", "u8"), ("first", "u8"), ("done", "u8")]
+)
+POSTED = 64
 # Counters. Those of each direction are in the same order: all, good, octets, broadcast, multicast,
 # then six by size.
 RX_COUNTS, TX_COUNTS = 0, 11
@@ -111,6 +115,8 @@ Port = np.dtype(
         ("groups", "u4", 128),  # MTA
         ("vfta", "u4", 128),
         ("counts", "u8", COUNTERS),
+        ("posted", Posted, POSTED),  # not yet written
+        ("to_post", "i8"),  # how many
         ("rx", Queue, sheet.QUEUES),
         ("tx", Queue, sheet.QUEUES),
     ],

@@ -9,6 +9,7 @@ from ixy.emulator.intel82599.classify import classify, tag_at
 from ixy.emulator.intel82599.messages import raise_causes
 from ixy.emulator.intel82599.port import (
     ALL,
+    POSTED,
     QBRC,
     QPRC,
     QPRDC,
@@ -24,6 +25,7 @@ from ixy.emulator.intel82599.verify import fragment, verify
 from ixy.emulator.wire.frames import SHORTEST, drop, is_full, peek
 from ixy.memory.ordered import Word, array_at, copy_bytes, load_acquire, store_release
 
+DESCRIPTOR = np.uint64(sheet.RxDescriptor.itemsize)
 RX_MISS = np.uint64(sheet.EICR.RX_MISS.mask)
 
 
@@ -64,6 +66,7 @@ def receive(port, wire, burst):
         port.held = 0
         drop(wire.rx, length)
         handled += 1
+    write_back(port)
     return handled
 
 
@@ -169,16 +172,40 @@ def deliver(port, queue, frame, length, info, rss, status):
         last = np.uint64(0)
         if done == length:
             last = np.uint64(sheet.RX_EOP | status) | tag << np.uint64(48)
-        descriptor.info = info
-        descriptor.rss = rss
         word = np.uint64(sheet.RX_DD | (part | port.wrong_length) << 32) | last
-        store_release(descriptor, "done", word)
+        place = queue.ring + np.uint64(head) * DESCRIPTOR
+        post(port, place, np.uint64(info) | np.uint64(rss) << np.uint64(32), word)
         head = head + 1 if head + 1 < queue.size else 0
     queue.head = head
     store_release(array_at(queue.head_register, 1, Word)[0], "value", head)
     port.counts[QPRC] += np.uint64(1)
     port.counts[QBRC] += np.uint64(posted)
     port.raised |= queue.cause
+
+
+@inner
+def post(port, descriptor, first, done):
+    """Remembers a descriptor's two words for `write_back`."""
+    if port.to_post == POSTED:
+        write_back(port)
+    entry = port.posted[np.uint64(port.to_post)]
+    entry.descriptor = descriptor
+    entry.first = first
+    entry.done = done
+    port.to_post += 1
+
+
+@inner
+def write_back(port):
+    """Writes descriptors back, a burst at once as hardware does (7.1.8): a driver that polls on
+    another core takes a whole cache line of them, not the same line again for each.
+    """
+    for i in range(port.to_post):
+        entry = port.posted[np.uint64(i)]
+        descriptor = array_at(entry.descriptor, 1, sheet.RxDescriptor)[0]
+        descriptor.buffer = entry.first
+        store_release(descriptor, "done", entry.done)
+    port.to_post = 0
 
 
 @compiled
