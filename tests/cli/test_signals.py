@@ -199,7 +199,7 @@ def test_a_second_start_works_at_once(tmp_path: Path) -> None:
         end(process, signal.SIGTERM, 0)
         begin = time.monotonic()
         assert totals("forward", NAME, NAME, "--time", 0.1)["ports"][0]["tx_packets"] == 0
-        assert time.monotonic() - begin < 3
+        assert time.monotonic() - begin < 8  # and not after some time-out: a link's is 10 s
     name = NAME.removeprefix("emu:cable:")
     assert not Path(f"/dev/shm/ixy-cable-{os.getuid()}-{name}").exists()
 
