@@ -38,7 +38,7 @@ def compile_ahead() -> "subprocess.Popen[bytes] | None":
 
 def compile_datapath() -> None:
     """Compiles the data path, if the cache has none, and leaves a mark there that it has."""
-    run(np.zeros(0, np.uint64), 0, BURST, 0)
+    run(np.zeros(0, np.uint64), np.zeros(1, np.int64), BURST, 0)
     directory = cache_directory()
     if directory is not None:
         open(os.path.join(directory, READY), "w").close()
@@ -50,6 +50,7 @@ class Runner:
     def __init__(self) -> None:
         self._wanted: tuple[Intel82599, ...] = ()
         self._running: tuple[Intel82599, ...] = ()  # what the thread has taken over of `_wanted`
+        self._until = np.zeros(1, np.int64)  # ns: when compiled code comes back
         self._change = threading.Condition()
         self._thread: threading.Thread | None = None
 
@@ -68,12 +69,14 @@ class Runner:
         """
         with self._change:
             self._wanted = tuple(other for other in self._wanted if other is not model)
+            self._until[0] = 0
             return self._change.wait_for(lambda: model not in self._running, LONGEST_SLICE)
 
     def stop(self) -> None:
         """Ends the thread: at exit compiled code must not run on memory that Python takes back."""
         with self._change:
             self._wanted = ()
+            self._until[0] = 0
             self._change.wait_for(lambda: not self._running, LONGEST_SLICE)
 
     def _loop(self) -> None:
@@ -81,20 +84,22 @@ class Runner:
         if ahead := compile_ahead():
             ahead.wait()
         idle = 0
-        while self._take_over():
+        while self._take_over(SLICE if idle < DOZE else DOZING_SLICE):
             try:
                 ports = np.array([address_of(model.port) for model in self._running], np.uint64)
-                seconds = SLICE if idle < DOZE else DOZING_SLICE
-                idle = run(ports, time.monotonic_ns() + int(seconds * 1e9), BURST, idle)
+                idle = run(ports, self._until, BURST, idle)
                 for model in self._running:
                     model.awake = True
                     model.service()
             except Exception as failure:
                 self._fail(failure)
 
-    def _take_over(self) -> bool:
-        """Takes over what is wanted; returns whether that is anything. If not, the thread ends."""
+    def _take_over(self, seconds: float) -> bool:
+        """Takes over what is wanted, for so long or until that changes; returns whether it is
+        anything. If not, the thread ends.
+        """
         with self._change:
+            self._until[0] = time.monotonic_ns() + int(seconds * 1e9)
             if self._running is not self._wanted:
                 self._running = self._wanted
                 self._change.notify_all()

@@ -139,12 +139,12 @@ def test_what_is_stored_meanwhile_is_not_lost() -> None:
 def test_the_running_data_path_asks_for_help_at_once(page: tuple[int, int]) -> None:
     bare, _ = watched(page)
     ports = np.array([address_of(bare.model.port)], np.uint64)
-    run(ports, time.monotonic_ns() + 1, 64, 0)  # compiled
+    run(ports, np.array([time.monotonic_ns() + 1]), 64, 0)  # compiled
     ended: list[float] = []
     seconds = 20
 
     def slice_() -> None:
-        run(ports, time.monotonic_ns() + seconds * 10**9, 64, 0)
+        run(ports, np.array([time.monotonic_ns() + seconds * 10**9]), 64, 0)
         ended.append(time.monotonic())
 
     thread = threading.Thread(target=slice_)

@@ -21,10 +21,10 @@ BURST = 64  # frames per round and direction: long enough to be fast, short enou
 
 @compiled
 def run(ports, until, burst, idle):
-    """Runs ports (their addresses, u8) until a time in ns, or until one needs the model's help.
-    Takes and returns how many rounds in a row were idle.
+    """Runs ports (their addresses, u8) until a time (i8[1], ns), which others may set meanwhile, or
+    until one needs the model's help. Takes and returns how many rounds in a row were idle.
     """
-    while now() < until:
+    while now() < until[0]:
         handled = 0
         polled = False  # by any driver
         for address in ports:
