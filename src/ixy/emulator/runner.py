@@ -12,7 +12,9 @@ import numpy as np
 
 from ixy.compiled import JIT, cache_directory
 from ixy.emulator.intel82599.datapath import BURST, DOZE, run
+from ixy.emulator.intel82599.messages import raise_and_deliver
 from ixy.emulator.intel82599.model import Intel82599
+from ixy.emulator.intel82599.port import Port
 from ixy.errors import IxyError
 from ixy.memory.ordered import address_of
 from ixy.system import be_punctual
@@ -38,6 +40,7 @@ def compile_ahead() -> "subprocess.Popen[bytes] | None":
 
 def compile_datapath() -> None:
     """Compiles the data path, if the cache has none, and leaves a mark there that it has."""
+    raise_and_deliver(np.zeros(1, Port), 0, 0)
     run(np.zeros(0, np.uint64), np.zeros(1, np.int64), BURST, 0)
     directory = cache_directory()
     if directory is not None:
