@@ -79,6 +79,7 @@ def _serve(socket: str, wire: str, chosen: dict[str, str], *, as_json: bool) -> 
     card = emulated_card(address, rest, options | chosen)
     RUNNER.attach(card)
     try:
+        card.compile_offloads()  # the client's watchdogs have little patience
         while not card.settled:
             time.sleep(0.001)
         signals.abandon = None

@@ -40,6 +40,8 @@ def run(
     slots = list(_plug_in([*wires, WIRE, WIRE], options))
     try:
         build_bus(slots)
+        for slot in slots:
+            slot.card.compile_offloads()
         while not all(slot.card.settled for slot in slots):
             time.sleep(0.001)
         code = _attend(command, slots)

@@ -2,13 +2,17 @@
 
 import itertools
 import struct
+import time
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from dpkt.dpkt import in_cksum
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ixy.emulator.intel82599.datapath import run
+from ixy.memory.ordered import address_of
 from packets import (
     ACK,
     CWR,
@@ -367,3 +371,27 @@ def test_a_context_belongs_to_its_queue_and_slot(sender: Sender) -> None:
     for slot in (0, 1, 0):
         sender.frame(bytes(60), slot << 4, VLE)
     assert [frame[15] for frame in sender.send()] == [1, 2, 1]
+
+
+def test_a_frame_waits_until_the_offloads_are_compiled() -> None:
+    """The running data path comes back at once, for the model to have them compiled."""
+    sender = Sender()
+    model = sender.bare.model
+    model.port[0]["changer"] = 0
+    frame = bytes(12) + b"\x08\x00" + ip_header(True, 17, 30) + bytes(30)
+    sender.context()
+    sender.frame(frame, IXSM)
+    sender.bare.write(0x6018, sender.tail)
+    ports = np.array([address_of(model.port)], np.uint64)
+    for _ in range(3):
+        begin = time.monotonic()
+        run(ports, np.array([time.monotonic_ns() + 60 * 10**9]), 64, 0)
+        assert time.monotonic() - begin < 30
+        assert sender.bare.wire.sent() == []
+    model.service()
+    run(ports, np.array([time.monotonic_ns() + 10**8]), 64, 0)
+    (sent,) = sender.bare.wire.sent()
+    assert len(sent) == len(frame)
+    assert sent[:24] == frame[:24]
+    assert in_cksum(sent[14:34]) == 0
+    sender.bare.close()

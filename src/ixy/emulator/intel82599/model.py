@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from ixy.compiled import compiled, way_back
+from ixy.compiled import compiled, entry_point, way_back
 from ixy.datasheets import intel82599_device as sheet
 from ixy.emulator.intel82599 import datapath
 from ixy.emulator.intel82599.checksum import CRC32, CRC32C, crc_table
@@ -24,6 +24,7 @@ from ixy.emulator.intel82599.phy import Phy
 from ixy.emulator.intel82599.port import Mapping
 from ixy.emulator.intel82599.queues import Queues
 from ixy.emulator.intel82599.statistics import Statistics
+from ixy.emulator.intel82599.transmit import send_changed
 from ixy.emulator.intel82599.watch import Watch
 from ixy.emulator.wire.base import Wire
 from ixy.emulator.wire.frames import LONGEST
@@ -48,6 +49,7 @@ class Intel82599(Eeprom, General, Phy, Link, Filters, Queues, Statistics, Config
         self._crc = np.concatenate([crc_table(CRC32), np.zeros(LONGEST // 4 + 1, np.uint32)])
         self._crc32c = crc_table(CRC32C)
         self._set(
+            here=address_of(self.port),
             wire=address_of(wire.record),
             mappings=address_of(self._mappings),
             crc=address_of(self._crc),
@@ -132,14 +134,21 @@ class Intel82599(Eeprom, General, Phy, Link, Filters, Queues, Statistics, Config
 
     def step(self, burst: int = datapath.BURST) -> int:
         """One round of the data path, for tests: returns how many frames it handled."""
+        self.compile_offloads()
         frames = int(_step(self.port, burst))
         self.service()
         return frames
 
     def service(self) -> None:
         """What the compiled data path leaves to Python: call it between slices."""
+        if self.port[0]["change_wanted"]:
+            self.compile_offloads()
         self.watch.notice()
         super().service()
+
+    def compile_offloads(self) -> None:
+        """Compiles what the data path has left out, if it is not yet: no frame has to wait then."""
+        self._set(changer=entry_point(send_changed), change_wanted=0)
 
     def fault(self) -> str | None:
         """The first DMA fault, in words."""

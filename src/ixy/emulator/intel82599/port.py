@@ -42,6 +42,9 @@ Posted = np.dtype(  # the write-back of a receive descriptor
     [("descriptor", "u8"), ("first", "u8"), ("done", "u8")]
 )
 POSTED = 64
+Change = np.dtype(  # what `send_changed` is asked to do, and whether it has
+    [("queue", "u8"), ("command", "i8"), ("options", "i8"), ("total", "i8"), ("sent", "u8")]
+)
 # Counters. Those of each direction are in the same order: all, good, octets, broadcast, multicast,
 # then six by size.
 RX_COUNTS, TX_COUNTS = 0, 11
@@ -117,6 +120,10 @@ Port = np.dtype(
         ("counts", "u8", COUNTERS),
         ("posted", Posted, POSTED),  # not yet written
         ("to_post", "i8"),  # how many
+        ("here", "u8"),  # this record's own address
+        ("changer", "u8"),  # the entry point of `send_changed`, 0 until it is compiled,
+        ("change_wanted", "u8"),  # which a frame waits for
+        ("change", Change),
         ("rx", Queue, sheet.QUEUES),
         ("tx", Queue, sheet.QUEUES),
     ],

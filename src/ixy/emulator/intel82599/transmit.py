@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ixy.compiled import apart, compiled, inner
+from ixy.compiled import call, inner
 from ixy.datasheets import intel82599_device as sheet
 from ixy.emulator.intel82599.offload import (
     edit_segment,
@@ -11,7 +11,8 @@ from ixy.emulator.intel82599.offload import (
     is_segmentable,
     lengths,
 )
-from ixy.emulator.intel82599.port import ALL, TX_COUNTS, Context, count, translate
+from ixy.emulator.intel82599.port import ALL, TX_COUNTS, Context, Port, count, translate
+from ixy.emulator.wire.base import WireRecord
 from ixy.emulator.wire.frames import SHORTEST, commit, reserve
 from ixy.memory.ordered import Word, array_at, copy_bytes, load_acquire, store_release
 
@@ -62,7 +63,7 @@ def send(port, wire, queue, tail):
     if command & (sheet.TX_DEXT | sheet.TX_DTYP) == sheet.TX_DEXT | sheet.TX_DATA:
         changes = first & (sheet.TX_VLE | sheet.TX_TSE) | options & (sheet.TX_IXSM | sheet.TX_TXSM)
         if changes:
-            if not apart(send_changed, (port, wire, queue, first, options, total)):
+            if not change(port, first, options, total):
                 return queue.head
         elif not send_as_it_is(port, wire, queue, first, total):
             return queue.head
@@ -100,8 +101,34 @@ def hand_over(port, wire, target, total, size):
     count(port, TX_COUNTS, data, size)
 
 
-@compiled
-def send_changed(port, wire, queue, command, options, total):
+@inner
+def change(port, command, options, total):
+    """Calls `send_changed`: returns False, too, until the model has had that compiled. Many drivers
+    never need it, and it takes seconds.
+    """
+    if port.changer == 0:
+        port.change_wanted = 1
+        return False
+    port.change.command = command
+    port.change.options = options
+    port.change.total = total
+    call(port.changer, port.here)
+    return port.change.sent != 0
+
+
+def send_changed(address):
+    """What the port at this address has in `change`; not compiled with the rest of the path."""
+    port = array_at(address, 1, Port)[0]
+    wire = array_at(port.loopback if port.loopback else port.wire, 1, WireRecord)[0]
+    change = port.change
+    queue = port.tx[change.queue]
+    change.sent = send_with_offloads(
+        port, wire, queue, change.command, change.options, change.total
+    )
+
+
+@inner
+def send_with_offloads(port, wire, queue, command, options, total):
     """Sends a frame with a tag, checksums or segments of the device's making; returns False if it
     must wait. One whose context cannot be true is not sent, nor is one that brings its own CRC.
     """
