@@ -377,7 +377,7 @@ def test_a_frame_waits_until_the_offloads_are_compiled() -> None:
     """The running data path comes back at once, for the model to have them compiled."""
     sender = Sender()
     model = sender.bare.model
-    model.port[0]["changer"] = 0
+    model.port[0]["offloader"] = 0
     frame = bytes(12) + b"\x08\x00" + ip_header(True, 17, 30) + bytes(30)
     sender.context()
     sender.frame(frame, IXSM)

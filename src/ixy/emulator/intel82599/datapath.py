@@ -35,7 +35,7 @@ def run(ports, until, burst, idle):
             polled = polled or port.enabled == 0
             if not JIT:
                 nap(1)  # or nobody who waits for the port's lock would be interpreted in time
-            if port.change_wanted or array_at(port.wire, 1, WireRecord)[0].service:
+            if port.offload_wanted or array_at(port.wire, 1, WireRecord)[0].service:
                 return idle
         idle = 0 if handled else idle + 1
         if idle > DOZE and not polled:
@@ -59,7 +59,7 @@ def step(port, burst):
         wire = array_at(port.loopback, 1, WireRecord)[0]
     if (port.link or port.loopback) and port.transmitting and port.master:
         for i in range(port.tx_active):
-            port.change.queue = port.tx_queues[i]
+            port.offload.queue = port.tx_queues[i]
             handled += transmit(port, wire, port.tx[port.tx_queues[i]], burst)
     call(pump, port.wire)
     if port.receiving and port.master:

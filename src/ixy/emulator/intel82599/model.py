@@ -24,7 +24,7 @@ from ixy.emulator.intel82599.phy import Phy
 from ixy.emulator.intel82599.port import Mapping
 from ixy.emulator.intel82599.queues import Queues
 from ixy.emulator.intel82599.statistics import Statistics
-from ixy.emulator.intel82599.transmit import send_changed
+from ixy.emulator.intel82599.transmit import send_offloaded
 from ixy.emulator.intel82599.watch import Watch
 from ixy.emulator.wire.base import Wire
 from ixy.emulator.wire.frames import LONGEST
@@ -141,14 +141,14 @@ class Intel82599(Eeprom, General, Phy, Link, Filters, Queues, Statistics, Config
 
     def service(self) -> None:
         """What the compiled data path leaves to Python: call it between slices."""
-        if self.port[0]["change_wanted"]:
+        if self.port[0]["offload_wanted"]:
             self.compile_offloads()
         self.watch.notice()
         super().service()
 
     def compile_offloads(self) -> None:
         """Compiles what the data path has left out, if it is not yet: no frame has to wait then."""
-        self._set(changer=entry_point(send_changed), change_wanted=0)
+        self._set(offloader=entry_point(send_offloaded), offload_wanted=0)
 
     def fault(self) -> str | None:
         """The first DMA fault, in words."""

@@ -42,7 +42,7 @@ Posted = np.dtype(  # the write-back of a receive descriptor
     [("descriptor", "u8"), ("first", "u8"), ("done", "u8")]
 )
 POSTED = 64
-Change = np.dtype(  # what `send_changed` is asked to do, and whether it has
+Offload = np.dtype(  # what `send_offloaded` is asked to do, and whether it has
     [("queue", "u8"), ("command", "i8"), ("options", "i8"), ("total", "i8"), ("sent", "u8")]
 )
 # Counters. Those of each direction are in the same order: all, good, octets, broadcast, multicast,
@@ -121,9 +121,9 @@ Port = np.dtype(
         ("posted", Posted, POSTED),  # not yet written
         ("to_post", "i8"),  # how many
         ("here", "u8"),  # this record's own address
-        ("changer", "u8"),  # the entry point of `send_changed`, 0 until it is compiled,
-        ("change_wanted", "u8"),  # which a frame waits for
-        ("change", Change),
+        ("offloader", "u8"),  # the entry point of `send_offloaded`, 0 until it is compiled,
+        ("offload_wanted", "u8"),  # which a frame waits for
+        ("offload", Offload),
         ("rx", Queue, sheet.QUEUES),
         ("tx", Queue, sheet.QUEUES),
     ],

@@ -63,7 +63,7 @@ def send(port, wire, queue, tail):
     if command & (sheet.TX_DEXT | sheet.TX_DTYP) == sheet.TX_DEXT | sheet.TX_DATA:
         changes = first & (sheet.TX_VLE | sheet.TX_TSE) | options & (sheet.TX_IXSM | sheet.TX_TXSM)
         if changes:
-            if not change(port, first, options, total):
+            if not offload(port, first, options, total):
                 return queue.head
         elif not send_as_it_is(port, wire, queue, first, total):
             return queue.head
@@ -102,29 +102,27 @@ def hand_over(port, wire, target, total, size):
 
 
 @inner
-def change(port, command, options, total):
-    """Calls `send_changed`: returns False, too, until the model has had that compiled. Many drivers
-    never need it, and it takes seconds.
+def offload(port, command, options, total):
+    """Calls `send_offloaded`. Returns False, too, until the model has had that compiled: it takes
+    seconds, and many drivers never need it.
     """
-    if port.changer == 0:
-        port.change_wanted = 1
+    if port.offloader == 0:
+        port.offload_wanted = 1
         return False
-    port.change.command = command
-    port.change.options = options
-    port.change.total = total
-    call(port.changer, port.here)
-    return port.change.sent != 0
+    port.offload.command = command
+    port.offload.options = options
+    port.offload.total = total
+    call(port.offloader, port.here)
+    return port.offload.sent != 0
 
 
-def send_changed(address):
-    """What the port at this address has in `change`; not compiled with the rest of the path."""
+def send_offloaded(address):
+    """What the port at this address has in `offload`; not compiled with the rest of the path."""
     port = array_at(address, 1, Port)[0]
     wire = array_at(port.loopback if port.loopback else port.wire, 1, WireRecord)[0]
-    change = port.change
-    queue = port.tx[change.queue]
-    change.sent = send_with_offloads(
-        port, wire, queue, change.command, change.options, change.total
-    )
+    asked = port.offload
+    queue = port.tx[asked.queue]
+    asked.sent = send_with_offloads(port, wire, queue, asked.command, asked.options, asked.total)
 
 
 @inner
