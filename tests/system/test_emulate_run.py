@@ -93,7 +93,10 @@ def test_what_the_command_sees_and_what_nobody_else_does() -> None:
         assert process.stdout
         seen = [process.stdout.readline().strip() for _ in range(9)]
         now = sorted(SYSFS.iterdir()), Path("/mnt/huge").exists(), sorted(Path("/mnt").iterdir())
-        rest, _ = process.communicate("\n")
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
+        rest = process.stdout.read()
     assert seen[:6] == [CARD, SECOND, "0x8086", "0x1528", "0x020000", "-1"]
     assert seen[6:] == [str(128 * 1024), "8086 1528", "hugetlbfs"]
     assert rest.split() == [str(path) for path in before[2]]
