@@ -16,7 +16,9 @@ from rig import numbered
 
 pytestmark = pytest.mark.compiled
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
-QUICK, COMPILING = 0.2, 1.0  # seconds from the signal to the end
+# Seconds from the signal to the end: three times what is promised (0.2, and 1 while the compiler
+# runs), for a test must not fail because its machine has other work
+QUICK, COMPILING = 0.6, 3.0
 NAME = f"emu:cable:ixy-signals-{os.getpid()}"
 TRIES = 3  # the machine may be busy at one moment; at three, it is ours who is slow
 
