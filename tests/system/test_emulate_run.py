@@ -63,6 +63,22 @@ def test_a_driver_in_c(echo: Path, tmp_path: Path) -> None:
     assert not any(found["ports"][1]["dropped"].values())
 
 
+def test_a_driver_that_starts_its_receiver_too_soon(tmp_path: Path) -> None:
+    """As ixy in C does, before queues and filters: no frame comes before the link is up."""
+    source = (Path(__file__).parent / "echo.c").read_text()
+    place = "    *reg(FCTRL) |="
+    assert source.count(place) == 1
+    soon = "    *reg(RXCTRL) |= 1;\n    nanosleep(&(struct timespec){0, 50000000}, NULL);\n"
+    (tmp_path / "hasty.c").write_text(source.replace(place, soon + place))
+    program, out = tmp_path / "hasty", tmp_path / "out.pcap"
+    subprocess.run(["gcc", "-O2", "-o", program, tmp_path / "hasty.c"], check=True)
+    count = len(REAL_FRAMES)
+    command = ["timeout", "20", program, CARD, str(count)]
+    done = run_ixy("emulate", "--run", "--wire", f"pcap:{REAL},{out}", "--", *command)
+    assert done.returncode == 0, done.stderr
+    assert read_pcap(out) == REAL_FRAMES
+
+
 def test_our_own_driver(tmp_path: Path) -> None:
     """Its packet memory has no name. It cannot count: the card's counters stand at 0."""
     out, count = tmp_path / "out.pcap", len(REAL_FRAMES)

@@ -18,6 +18,9 @@ from ixy.emulator.intel82599.model import Intel82599
 
 DEVICES = Path("/sys/bus/pci/devices")
 HUGE = Path("/mnt/huge")
+# ns. Drivers that know only real cards, whose links take a second or more, may start the receiver
+# before its queues and filters: frames that came at once would be lost
+LINK_TIME = 500_000_000
 
 
 class Slot:
@@ -29,6 +32,7 @@ class Slot:
         os.ftruncate(self._file, pci.CONFIG_SPACE)
         self._config = mmap.mmap(self._file, pci.CONFIG_SPACE)
         self._config[:] = self._seen = bytes(card.config)
+        card.link_time = LINK_TIME
         self._pages, self._fault = HugePages(), card.fault()
         card.ask_for_memory(self._pages.appeared)
         card.watch.add_all()

@@ -348,6 +348,19 @@ def test_nothing_moves_while_the_receiver_or_the_bus_master_is_off(
     assert receiver.received(0)[8] == 3
 
 
+def test_frames_wait_for_the_link() -> None:
+    bare = Bare(wire=(wire := Bench(patient=True)))
+    bare.receiver()
+    wire.up = False
+    bare.step()
+    assert not arrived(bare, numbered(1))
+    wire.up = True
+    bare.step()
+    bare.step()
+    assert bare.received(0)[8] == 3
+    bare.close()
+
+
 def test_gio_disable_ends_bus_mastering(receiver: Bare) -> None:
     assert receiver.read(8) & 1 << 19
     receiver.write(0, 1 << 2)  # CTRL.GIO_DIS

@@ -1,5 +1,6 @@
 """The emulated 82599's registers, by literal offset: what a read gives and what a write does."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +13,7 @@ from ixy.errors import IxyError
 from rig import MAC, OTHER, Bare, Bench, ethernet, numbered
 
 CTRL, STATUS, EICR, EIMS, EIMC = 0x0, 0x8, 0x800, 0x880, 0x888
-EEC, EERD, SWSM, LINKS = 0x10010, 0x10014, 0x10140, 0x42A4
+EEC, EERD, SWSM, AUTOC, LINKS = 0x10010, 0x10014, 0x10140, 0x42A0, 0x42A4
 RST = 1 << 26
 
 
@@ -194,6 +195,25 @@ def test_link_status_follows_the_wire(model: Intel82599) -> None:
     model.wire.up = False
     assert model.read(LINKS) == 0
     model.wire.up = True
+    assert model.read(LINKS) == 0x70000000
+
+
+def test_a_link_that_takes_its_time(model: Intel82599, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a reset, and after a restart of auto-negotiation: no frame comes before."""
+    clock = [1000]
+    monkeypatch.setattr(time, "monotonic_ns", lambda: clock[0])
+    model.link_time = 50
+    model.write(CTRL, 1 << 26)
+    assert model.read(LINKS) == 0
+    clock[0] += 50
+    assert model.read(LINKS) == 0x70000000
+    model.write(AUTOC, 3 << 13)
+    assert model.read(LINKS) == 0x70000000
+    model.write(AUTOC, 3 << 13 | 1 << 12)
+    assert model.read(AUTOC) == 3 << 13
+    clock[0] += 49
+    assert model.read(LINKS) == 0
+    clock[0] += 1
     assert model.read(LINKS) == 0x70000000
 
 

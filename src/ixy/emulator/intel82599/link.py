@@ -1,5 +1,7 @@
 """The 82599's link: whether the wire in its port has an other end (8.2.3.22)."""
 
+import time
+
 from ixy.datasheets import intel82599_device as sheet
 from ixy.emulator.intel82599.interrupts import Interrupts
 from ixy.emulator.wire.base import Wire
@@ -14,6 +16,8 @@ class Link(Interrupts):
     wire: Wire
     failure: IxyError | None = None  # what stopped the wire
     awake = True  # whether somebody steps the device: no link before that
+    link_time = 0  # ns from a reset, or a restart of auto-negotiation, until there is a link
+    _link_at = 0  # when it has passed
 
     def service(self) -> None:
         """What the compiled data path leaves to Python: call it between slices. A wire that fails
@@ -44,9 +48,20 @@ class Link(Interrupts):
     def has_link(self) -> bool:
         """Whether the wire has an other end, and somebody to carry the frames."""
         up = self.wire.link and self.failure is None and self.awake
+        up = up and time.monotonic_ns() >= self._link_at
         return up and "no-link" not in self.faults
 
+    def restart_link(self) -> None:
+        """It goes down, for `link_time`."""
+        self._link_at = time.monotonic_ns() + self.link_time
+
+    def write_AUTOC(self, value: int, _: int) -> None:
+        """A restart of auto-negotiation is over when it is asked for."""
+        self._store_named("AUTOC", 0, value & ~sheet.AUTOC.AN_RESTART.mask)
+        if value & sheet.AUTOC.AN_RESTART.mask:
+            self.restart_link()
+
     def read_LINKS(self, _: int, __: int) -> int:
-        """10 Gbit/s as soon as the wire has an other end."""
+        """10 Gbit/s while there is a link."""
         up = self._follow_wire()
         return sheet.LINKS.SPEED.put(sheet.LINKS.UP.put(0, up), LINK_10G if up else 0)

@@ -172,6 +172,7 @@ class Intel82599(Eeprom, General, Phy, Link, Filters, Queues, Statistics, Config
         """
         self.clear_storage()
         self.clear_statistics()
+        self.restart_link()
         self._set(held=0, faults=0, receiving=0, transmitting=0, link=self.has_link())
         self.configure_queues()
         self.load_eeprom()

@@ -29,7 +29,7 @@ def sfp_module() -> bytes:
 
 
 class Phy(Storage):
-    """The pins to the module, and auto-negotiation, which ends at once."""
+    """The pins to the module, and the link mode."""
 
     _device: int
 
@@ -41,10 +41,6 @@ class Phy(Storage):
         """The link mode is the EEPROM's."""
         mode = SFI if self._device in CAGES else BACKPLANE
         self._store_named("AUTOC", 0, sheet.AUTOC.LMS.put(self._word("AUTOC"), mode))
-
-    def write_AUTOC(self, value: int, _: int) -> None:
-        """A restart of auto-negotiation is over when it is asked for."""
-        self._store_named("AUTOC", 0, value & ~sheet.AUTOC.AN_RESTART.mask)
 
     def read_ESDP(self, word: int, _: int) -> int:
         """Pins that are inputs show what is outside: SDP2 that there is a module."""
