@@ -90,7 +90,7 @@ def test_a_view_outlives_the_memory(memory: DmaMemory) -> None:
 
 def test_without_huge_pages_the_error_says_how_to_get_them() -> None:
     before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(IxyError, match=r"run: echo 83886\d\d . sudo tee /proc/sys/vm/nr_huge"):
+    with pytest.raises(IxyError, match=r"run: echo 8388\d\d\d . sudo tee /proc/sys/vm/nr_huge"):
         DmaMemory(1 << 44, huge=True)
     assert len(os.listdir("/proc/self/fd")) == before
 
