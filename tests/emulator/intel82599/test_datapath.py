@@ -348,14 +348,14 @@ def test_nothing_moves_while_the_receiver_or_the_bus_master_is_off(
     assert receiver.received(0)[8] == 3
 
 
-def test_frames_wait_for_the_link() -> None:
-    bare = Bare(wire=(wire := Bench(patient=True)))
+def test_frames_wait_for_a_link_that_takes_its_time() -> None:
+    bare = Bare(wire=Bench(patient=True))
+    bare.model.link_time = 10**15
     bare.receiver()
-    wire.up = False
-    bare.step()
+    bare.model.restart_link()
     assert not arrived(bare, numbered(1))
-    wire.up = True
-    bare.step()
+    bare.model.link_time = 0
+    bare.model.restart_link()
     bare.step()
     assert bare.received(0)[8] == 3
     bare.close()

@@ -57,13 +57,12 @@ def step(port, burst):
     if port.loopback:  # the wire does not reach the MAC (8.2.3.22.8)
         drop_all(wire.rx)
         wire = array_at(port.loopback, 1, WireRecord)[0]
-    linked = (port.link or port.loopback) and port.master
-    if linked and port.transmitting:
+    if (port.link or port.loopback) and port.transmitting and port.master:
         for i in range(port.tx_active):
             port.offload.queue = port.tx_queues[i]
             handled += transmit(port, wire, port.tx[port.tx_queues[i]], burst)
     call(pump, port.wire)
-    if linked and port.receiving:
+    if port.receiving and port.master and not port.link_awaited:
         handled += receive(port, wire, burst)
     elif not wire.patient and is_full(wire.rx):
         wire.lost += np.uint64(drop_all(wire.rx))  # nobody listens: the other end must not wait

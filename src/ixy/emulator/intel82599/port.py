@@ -56,6 +56,7 @@ Port = np.dtype(
     [
         ("lock", "u4"),
         ("link", "u4"),
+        ("link_awaited", "u8"),  # it comes after `link_time`, and frames not before it
         ("wire", "u8"),  # its record
         ("mappings", "u8"),  # the DMA table
         ("mapped", "i8"),  # entries of it
