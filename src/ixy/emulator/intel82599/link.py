@@ -34,6 +34,7 @@ class Link(Interrupts):
     def _follow_wire(self) -> int:
         """Whether there is a link now; a change of that is an interrupt's cause."""
         with self:
+            self._set(link_awaited=int(self._awaited))
             up = int(self.has_link())
             if up != self.port[0]["link"]:
                 self._set(link=up)
@@ -48,12 +49,16 @@ class Link(Interrupts):
     def has_link(self) -> bool:
         """Whether the wire has an other end, and somebody to carry the frames."""
         up = self.wire.link and self.failure is None and self.awake
-        up = up and time.monotonic_ns() >= self._link_at
-        return up and "no-link" not in self.faults
+        return up and not self._awaited and "no-link" not in self.faults
+
+    @property
+    def _awaited(self) -> bool:
+        return time.monotonic_ns() < self._link_at
 
     def restart_link(self) -> None:
-        """It goes down, for `link_time`."""
+        """It goes down, for `link_time`. Frames wait for it: who sent them may be gone by then."""
         self._link_at = time.monotonic_ns() + self.link_time
+        self._set(link_awaited=int(self._awaited))
 
     def write_AUTOC(self, value: int, _: int) -> None:
         """A restart of auto-negotiation is over when it is asked for."""
