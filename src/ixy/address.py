@@ -3,7 +3,8 @@
 import itertools
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -16,9 +17,9 @@ from ixy.memory.pool import DEFAULT_BUFS, Mempool
 if TYPE_CHECKING:
     from ixy.emulator.intel82599.model import Intel82599
 
-KINDS = ("emu:WIRE", "0000:03:00.0 (a PCI address)", "vfio-user:SOCKET")
+KINDS = ("emu:WIRE", "0000:03:00.0 (a PCI address)", "vfio-user:SOCKET", "qemu:MODEL:WIRE")
 NUMBER = r"-?[0-9]{1,4000}"  # what int() takes
-_ports = itertools.count(1)  # emulated ports so far: the last byte of their MAC addresses
+_ports = itertools.count(1)  # ports made here so far: the last byte of their MAC addresses
 _shared: list[Mempool] = []  # pool i serves queue i of every device that was opened without pools
 
 
@@ -51,6 +52,8 @@ def open_device(
         reach, others = _emulate, _emulated_options()
     elif kind == "vfio-user":
         reach, others = _reach_process, frozenset()
+    elif kind == "qemu":
+        reach, others = _reach_qemu, _qemu_options()
     elif PCI_ADDRESS.fullmatch(f"{kind}:{rest}"):
         reach, others = _reach_card, frozenset()
     else:
@@ -85,7 +88,7 @@ class Shape(NamedTuple):
 
 def _shape(address: str, options: dict[str, str], others: frozenset[str]) -> Shape:
     """Raises IxyError for an option that is neither of the shape nor one of the `others`."""
-    from ixy.drivers.ixgbe.driver import DEFAULT_RING
+    from ixy.drivers.intel.device import DEFAULT_RING
 
     known = others.union(Shape._fields)
     for name in options:
@@ -101,20 +104,48 @@ def _shape(address: str, options: dict[str, str], others: frozenset[str]) -> Sha
 
 def _drive(function: PciFunction, shape: Shape, pools: Sequence[Mempool] | None) -> Device:
     """A card's driver, with its pools or those of this process."""
-    from ixy.drivers.ixgbe.driver import IxgbeDevice
-
     try:
+        driver = _driver_of(function)
         chosen = pools if pools is not None else _shared_pools(function, shape)
     except BaseException:
         function.close()
         raise
-    return IxgbeDevice(function, chosen, shape.ring, shape.itr)
+    device = driver(function, chosen, shape.ring, shape.itr)
+    function.begin()
+    return device
+
+
+def _driver_of(function: PciFunction) -> Callable[..., Device]:
+    """The driver for a function's PCI ids. Raises IxyError if there is none."""
+    from ixy.datasheets import intel82576, intel82599
+    from ixy.datasheets.pci import DEVICE_ID, VENDOR_ID
+    from ixy.drivers.igb.driver import IgbDevice
+    from ixy.drivers.ixgbe.driver import IxgbeDevice
+
+    function.check()
+    vendor, device = function.config_read(VENDOR_ID, 2), function.config_read(DEVICE_ID, 2)
+    drivers: dict[ModuleType, Callable[..., Device]] = {
+        intel82599: IxgbeDevice,
+        intel82576: IgbDevice,
+    }
+    for sheet, driver in drivers.items():
+        if vendor == sheet.VENDOR and device in sheet.MODELS.values():
+            return driver
+    names = ", ".join(sheet.NAMES for sheet in drivers)
+    raise IxyError(f"{function.address}: no driver for {vendor:04x}:{device:04x}: it is no {names}")
 
 
 def _emulated_options() -> frozenset[str]:
     from ixy.emulator.wire import OPTIONS
 
     return OPTIONS | {"mac", "model", "fault"}
+
+
+def _qemu_options() -> frozenset[str]:
+    from ixy.bus import qemu
+    from ixy.emulator import wire
+
+    return wire.OPTIONS | qemu.OPTIONS | {"mac"}
 
 
 def _emulate(address: str, rest: str, options: dict[str, str]) -> PciFunction:
@@ -133,11 +164,7 @@ def emulated_card(address: str, wire: str, options: dict[str, str]) -> "Intel825
     from ixy.emulator.intel82599.model import Intel82599
     from ixy.emulator.wire import plug_in
 
-    mac = (
-        _mac(address, options["mac"])
-        if "mac" in options
-        else bytes([2, 0, 0, 0, 0, next(_ports) % 256])
-    )
+    mac = _mac(address, options)
     own = ("mac", "model", "fault")
     others = {name: _value(options[name]) for name in options if name not in own}
     plugged = plug_in(wire, others)
@@ -164,6 +191,20 @@ def _reach_process(address: str, rest: str, options: dict[str, str]) -> PciFunct
     from ixy.bus.vfio_user import VfioUserFunction
 
     return VfioUserFunction(address, rest)
+
+
+def _reach_qemu(address: str, rest: str, options: dict[str, str]) -> PciFunction:
+    """One of QEMU's own devices, plugged into one of our wires."""
+    from ixy.bus.qemu import OPTIONS, QemuFunction, properties_of
+    from ixy.emulator.pump import Pump
+    from ixy.emulator.wire import plug_in
+
+    model, _, wire = rest.partition(":")
+    properties = properties_of(address, model, options)
+    mac = _mac(address, options).hex(":")
+    own = {*OPTIONS, "mac", *Shape._fields}
+    others = {name: _value(options[name]) for name in options if name not in own}
+    return QemuFunction(address, model, properties | {"mac": mac}, Pump(plug_in(wire, others)))
 
 
 def _shared_pools(function: PciFunction, shape: Shape) -> Sequence[Mempool]:
@@ -218,7 +259,9 @@ def _value(text: str) -> str | int:
     return int(text) if re.fullmatch(NUMBER, text) else text
 
 
-def _mac(address: str, text: str) -> bytes:
+def _mac(address: str, options: dict[str, str]) -> bytes:
+    """The address of a port that is made here: one of its own unless told."""
+    text = options.get("mac", f"02:00:00:00:00:{next(_ports) % 256:02x}")
     if not re.fullmatch(r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}", text):
         raise IxyError(f"{address}: write mac= as 02:00:00:00:00:01")
     mac = bytes.fromhex(text.replace(":", ""))
