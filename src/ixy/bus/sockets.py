@@ -118,5 +118,5 @@ def _remove_stale(path: str) -> None:
         raise IxyError(f"{path}: a file that is no socket: choose another path, or remove it")
     with socket.socket(socket.AF_UNIX) as probe:
         if probe.connect_ex(path) != errno.ECONNREFUSED:
-            raise IxyError(f"{path}: another process serves it: choose another path")
+            raise IxyError(f"{path}: another server serves it: choose another path")
     os.unlink(path)
