@@ -86,7 +86,7 @@ class Ring:
                "apart": self.size if apart else 0,
                "flags": sheet.DESC_WRITE if receives else 0}  # fmt: skip
         set_words(self.record, own | words)
-        self._start()
+        self.restart()  # compiled now: a back end that comes anew later is not kept waiting
 
     def _start(self) -> None:
         """An empty ring, its descriptors written as far as they never change."""
