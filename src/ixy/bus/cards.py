@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ixy.datasheets import intel82576, intel82599
+from ixy.datasheets import intel82576, intel82599, virtio
 from ixy.datasheets.pci import CLASS_BRIDGE, CLASS_ETHERNET
 from ixy.errors import IxyError
 
@@ -15,7 +15,7 @@ PCI, VFIO = Path("/sys/bus/pci"), Path("/dev/vfio")
 # Names of the cards that there are drivers for, by vendor and device id
 MODELS: dict[tuple[int, int], str] = {
     (sheet.VENDOR, device): name
-    for sheet in (intel82599, intel82576)
+    for sheet in (intel82599, intel82576, virtio)
     for name, device in sheet.MODELS.items()
 }
 VFIO_PCI = "vfio-pci"  # the kernel's driver that hands cards to user space

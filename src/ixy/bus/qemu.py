@@ -30,7 +30,7 @@ from ixy.system import be_punctual
 
 PROGRAM = "qemu-system-x86_64"
 BACKPORTS = "apt install -t bookworm-backports qemu-system-x86"
-_VIRTIO = {"packed": {"packed": "on"}}
+_VIRTIO: dict[str, dict[str, str]] = {"packed": {"packed": "on"}, "mrg": {}, "vlans": {}}
 # The models that there are drivers for, and properties by the options of addresses
 MODELS: dict[str, dict[str, dict[str, str]]] = {
     "igb": {},
