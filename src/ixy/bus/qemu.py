@@ -213,13 +213,13 @@ class QemuFunction(PciFunction):
         with suppress(subprocess.TimeoutExpired):
             if process:
                 process.wait(0.2)
-        said = os.pread(self._errors, 65536, 0).decode(errors="replace").strip().splitlines()
-        if said:
-            return said[-1].removeprefix(f"{PROGRAM}: ")
         code = process.poll() if process else None
         if code is None:
             return "it does not answer"
-        return f"it was killed (signal {-code})" if code < 0 else f"with exit code {code}"
+        if code < 0:
+            return f"it was killed (signal {-code})"
+        said = os.pread(self._errors, 65536, 0).decode(errors="replace").strip().splitlines()
+        return said[-1].removeprefix(f"{PROGRAM}: ") if said else f"with exit code {code}"
 
     def _lose(self) -> IxyError:
         """QEMU has gone, for good."""

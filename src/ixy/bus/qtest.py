@@ -12,7 +12,7 @@ from typing import Any
 
 from ixy.errors import IxyError
 
-PATIENCE = 5.0  # seconds for an answer: QEMU may share one core with many others
+PATIENCE = 30.0  # seconds for an answer: QEMU may share one core with many others
 POSTED = 64  # writes whose answers nobody has read: after some hundred QEMU would wait for us
 LETTERS = {1: "b", 2: "w", 4: "l"}  # by the size of an access
 
