@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from vhost_rings import Chain, Memory, Packed, Refused, Split, must
 
@@ -222,7 +222,7 @@ class Session:
     def _running(self) -> bool:
         return any(vring.ring for vring in self.vrings.values())
 
-    _answers: dict[int, Callable[..., bytes | None]] = {
+    _answers: ClassVar[dict[int, Callable[..., bytes | None]]] = {
         GET_FEATURES: _get_features, SET_FEATURES: _set_features, SET_OWNER: _set_owner,
         GET_PROTOCOL: _get_protocol, SET_PROTOCOL: _set_protocol, GET_QUEUE_NUM: _get_queue_num,
         SET_MEM_TABLE: _set_mem_table, SET_VRING_NUM: _set_num, SET_VRING_ADDR: _set_addr,
