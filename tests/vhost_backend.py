@@ -35,6 +35,8 @@ SIZES = {  # of a message's payload, by its request
 (SET_VRING_KICK, SET_VRING_CALL, SET_VRING_ERR) = 12, 13, 14
 (GET_PROTOCOL, SET_PROTOCOL, GET_QUEUE_NUM, SET_VRING_ENABLE) = 15, 16, 17, 18
 SET_STATUS, GET_STATUS = 39, 40
+# DPDK says SET_OWNER first, QEMU after it has asked what there is
+BEFORE_OWNED = (SET_OWNER, GET_FEATURES, GET_PROTOCOL, SET_PROTOCOL, GET_QUEUE_NUM)
 VERSION, REPLY, NEED_REPLY = 1, 4, 8  # flags of a message
 
 
@@ -98,7 +100,7 @@ class Session:
         must(size is None or len(payload) == size, f"{len(payload)} bytes for request {request}")
         expected = self._files(request, payload)
         must(len(files) == expected, f"{len(files)} descriptors for request {request}")
-        must(self.owned or request in (SET_OWNER, GET_FEATURES), "no SET_OWNER first")
+        must(self.owned or request in BEFORE_OWNED, "no SET_OWNER first")
         answer = self._answers[request](self, payload, files)
         if answer is None and flags & NEED_REPLY:
             must(self.protocol >> P_REPLY_ACK & 1, "a reply is wanted, without REPLY_ACK")

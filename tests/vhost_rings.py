@@ -113,7 +113,7 @@ class Split:
         self.used_words = self.used.cast("H")
         self.last = base
         self.held: dict[int, Chain] = {}  # by id
-        self._busy: set[int] = set()  # descriptors of these
+        self._indices: dict[int, list[int]] = {}  # of their descriptors
 
     @property
     def used_index(self) -> int:
@@ -140,7 +140,7 @@ class Split:
         rows, indices = [], []
         while True:
             must(at < self.size, f"descriptor {at} of {self.size}")
-            must(at not in self._busy and at not in indices, f"descriptor {at} is in flight")
+            must(at not in indices, f"descriptor {at} is in its own chain")
             address, size, flags, following = struct.unpack_from("<QIHH", self.table, 16 * at)
             must(flags & ~(NEXT | WRITE | INDIRECT) == 0, f"descriptor flags {flags:#x}")
             rows.append((address, size, flags))
@@ -148,10 +148,11 @@ class Split:
             if not flags & NEXT:
                 break
             at = following
+        for other in self._indices.values():
+            must(not set(indices) & set(other), f"descriptors {indices} are in flight")
         chain = _chain(self.memory, head, rows)
-        self._busy.update(indices)
         self.held[head] = chain
-        self._indices = {**getattr(self, "_indices", {}), head: indices}
+        self._indices[head] = indices
         self.last = (self.last + 1) & 0xFFFF
         return chain
 
@@ -163,7 +164,7 @@ class Split:
     def forget(self, chain: Chain) -> None:
         """The driver may use the descriptors again."""
         del self.held[chain.id]
-        self._busy.difference_update(self._indices.pop(chain.id))
+        del self._indices[chain.id]
 
     def write_used(self, number: int, length: int) -> None:
         """Writes a used element, and then the index."""

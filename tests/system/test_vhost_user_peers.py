@@ -69,7 +69,7 @@ def pass_both_ways(ports: list[Device], count: int) -> None:
             deadline = time.monotonic() + 10
             while arrived != [sent[1], sent[0]]:
                 for port, seen in zip(ports, arrived, strict=True):
-                    seen += take(port)
+                    seen.extend(take(port))
                 if time.monotonic() > deadline:
                     assert arrived == [sent[1], sent[0]]
 
@@ -90,7 +90,7 @@ def wait_for_traffic(ports: list[Device], timeout: float) -> float:
             passed[1 - way] |= bool(take(port))
     seconds = time.monotonic() - begin
     time.sleep(0.1)
-    while any([take(port) for port in ports]):  # the rest of them
+    while [packet for port in ports for packet in take(port)]:  # the rest of them
         time.sleep(0.02)
     return seconds
 
@@ -135,7 +135,10 @@ def test_a_switch_that_is_killed_and_comes_back(
                 switch.start()
                 wait_for_traffic(ports, RESUMED)
                 pass_both_ways(ports, count)
-                kept = max(before - pool.available for before, pool in zip(free, no_shared_pools))
+                kept = max(
+                    before - pool.available
+                    for before, pool in zip(free, no_shared_pools, strict=True)
+                )
                 assert kept <= 4 * 256, "buffers stay with a switch that is no more"
             for port in ports:
                 assert port.flush() == 0
