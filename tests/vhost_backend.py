@@ -299,7 +299,7 @@ class Backend:
                 while self._answer(connection):
                     pass
             except Refused as refusal:
-                self.refused.append(refusal)
+                self.refuse(refusal)
             except OSError:
                 pass  # the front end has gone
             with self.turn:
@@ -307,6 +307,10 @@ class Backend:
                 self.session.close()
                 self.session = None
             connection.close()
+
+    def refuse(self, refusal: Refused) -> None:
+        """Remembers what the front end must not have done."""
+        self.refused.append(refusal)
 
     def _next_connection(self) -> socket.socket:
         if self._listener:

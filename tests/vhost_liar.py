@@ -5,10 +5,11 @@ import random
 import socket
 import struct
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 from vhost_backend import Backend, Session, Vring
-from vhost_rings import AVAIL, USED, WRITE, Chain, Packed, Split
+from vhost_rings import AVAIL, USED, WRITE, Chain, Packed, Refused, Split
 
 BUFFER = 2048  # bytes of a packet buffer
 FRAME = bytes(range(60))
@@ -266,6 +267,9 @@ class Gossip(Backend):
         if kind in ("noise", "half of it", "nothing", "size"):
             raise ConnectionError  # an answer that never ends would only wait
 
+    def refuse(self, refusal: Refused) -> None:
+        """No wonder: it was told lies."""
+
     def unasked(self) -> None:
         """Says something of its own accord, or hangs up."""
         with self.turn:
@@ -274,6 +278,7 @@ class Gossip(Backend):
                 return
             self.lies["unasked"] += 1
             if self.random.random() < 0.5:
-                connection.sendall(self.random.randbytes(self.random.randrange(1, 40)))
+                with suppress(OSError):  # the front end has hung up
+                    connection.sendall(self.random.randbytes(self.random.randrange(1, 40)))
             else:
                 self.disconnect()

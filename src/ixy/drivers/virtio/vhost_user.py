@@ -219,6 +219,7 @@ class VhostUser(Transport):
                     raise IxyError(f"{self.address}: {lacks}: restart both")
                 self.restarted()
                 self._tell()
+                self._error = None
             except IxyError as error:
                 if self._socket and not isinstance(error, Broken):
                     self._error = error  # it is there, but not one that we can use
