@@ -14,15 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ixy.datasheets.virtio import Feature
-from ixy.drivers.virtio.driver import VirtioDevice
-from ixy.drivers.virtio.vhost_user import VhostUser
 
 import ixy
 from command import many
 from ixy.apps.workers import RUN, Workers, begin, told
 from ixy.compiled import compiled
+from ixy.datasheets.virtio import Feature
 from ixy.device import Device, pool_of, rx_batch, tx_batch
+from ixy.drivers.virtio.driver import VirtioDevice
+from ixy.drivers.virtio.vhost_user import VhostUser
 from ixy.errors import IxyError
 from ixy.memory.ordered import array_at
 from ixy.memory.pool import Mempool, alloc_batch, free_batch, free_stack, lengths
