@@ -194,7 +194,7 @@ def _reach_back_end(address: str, rest: str, options: dict[str, str]) -> "Transp
     """A vhost-user back end."""
     from ixy.drivers.virtio.vhost_user import VhostUser
 
-    return VhostUser(address, rest, listen=_switch(address, options, "listen"))
+    return VhostUser(address, rest, listener=_switch(address, options, "listen"))
 
 
 def _shared_pools(function: "PciFunction | Transport", shape: Shape) -> Sequence[Mempool]:

@@ -4,7 +4,7 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-from ixy.datasheets.registers import Datasheet, Fields, bit
+from ixy.datasheets.registers import Datasheet, Fields, bit, bits
 
 VENDOR = 0x1AF4
 # PCI device ids (4.1.2, 4.1.2.3): a transitional device has the interface of version 0.9.5, too
@@ -34,18 +34,10 @@ class Feature(IntFlag):
     SPEED_DUPLEX = 1 << 63
 
 
-class Status(IntFlag):
+class DEVICE_STATUS(Fields):
     """How far the driver is with a device (2.1)."""
 
-    ACKNOWLEDGE = 1
-    DRIVER = 2
-    DRIVER_OK = 4
-    FEATURES_OK = 8
-    NEEDS_RESET = 64
-    FAILED = 128
-
-
-class DEVICE_STATUS(Fields):  # noqa: D101
+    WHOLE = bits(0, 7)
     ACKNOWLEDGE = bit(0)
     DRIVER = bit(1)
     DRIVER_OK = bit(2)

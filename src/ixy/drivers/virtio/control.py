@@ -6,7 +6,7 @@ from collections.abc import Callable
 from ixy.datasheets import virtio as sheet
 from ixy.datasheets.virtio import Control
 from ixy.drivers.virtio import split
-from ixy.drivers.virtio.packed import BOTH, FLAGS, ID, USED
+from ixy.drivers.virtio.packed import BOTH, DONE, FLAGS, ID
 from ixy.drivers.virtio.ring import RingMemory
 from ixy.errors import IxyError
 from ixy.memory.dma import DmaMemory
@@ -61,11 +61,11 @@ class ControlQueue:
         ring = self._ring
         for i, (begin, size) in enumerate(parts):
             ring.descriptors[i] = self._iova + begin, size, self._flags(i), i + 1
-        entries = ring.array(ring.parts.driver + split.RINGS, ring.entries, "u2")
+        entries = ring.array(ring.driver + split.RINGS, ring.entries, "u2")
         entries[self._next % ring.entries] = 0
         self._next = wanted = self._next + 1 & 0xFFFF
-        ring.array(ring.parts.driver, 1, sheet.RingHead)["index"] = wanted
-        used = ring.array(ring.parts.device, 1, sheet.RingHead)
+        ring.array(ring.driver, 1, sheet.RingHead)["index"] = wanted
+        used = ring.array(ring.device, 1, sheet.RingHead)
         return lambda: bool(used[0]["index"] == wanted)
 
     def _offer_packed(self, parts: tuple[tuple[int, int], ...]) -> Callable[[], bool]:
@@ -73,7 +73,7 @@ class ControlQueue:
         ring, first, turn = self._ring.descriptors, self._next, self._turn
         words = []
         for i, (begin, size) in enumerate(parts):
-            flags = self._turn ^ USED | self._flags(i) << FLAGS
+            flags = self._turn ^ DONE | self._flags(i) << FLAGS
             words.append((self._next, flags | first << ID | size))
             ring[self._next]["address"] = self._iova + begin
             self._next += 1

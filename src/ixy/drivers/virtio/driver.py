@@ -1,7 +1,7 @@
 """Set-up of a virtio network device, by sections 3.1.1 and 5.1 of the specification.
 
 Read `VirtioDevice._bring_up` first: it is the order of 3.1.1. Of all the features that a device may
-offer, as few as possible are needed: its MAC address, and not even that.
+offer, none is needed.
 """
 
 import os
@@ -16,10 +16,9 @@ from ixy.compiled import compiled
 from ixy.datasheets import virtio as sheet
 from ixy.datasheets.virtio import Control, Feature
 from ixy.device import Device, RxQueue, Statistics, TxQueue, rx_batch, tx_batch
-from ixy.drivers.virtio import split
 from ixy.drivers.virtio.control import ROOM, ControlQueue
 from ixy.drivers.virtio.queue import LIES, REFILL, notify
-from ixy.drivers.virtio.ring import Layout, Ring, RingMemory, block_of, layout, ring_with
+from ixy.drivers.virtio.ring import RECORDS, Ring, RingMemory, block_of, connect, layout
 from ixy.drivers.virtio.transport import Transport
 from ixy.errors import IxyError
 from ixy.memory.dma import DmaMemory
@@ -27,10 +26,9 @@ from ixy.memory.ordered import records
 from ixy.memory.pool import Mempool, taker
 
 DEFAULT_RING = 256
-NONE = Feature(0)
 DEFAULT_SPEED = 10_000  # Mbit/s of a link whose speed the device does not tell
-# What is taken wherever it is offered
-USEFUL = (
+NONE = Feature(0)
+USEFUL = (  # what is taken wherever it is offered
     Feature.VERSION_1 | Feature.ACCESS_PLATFORM | Feature.ORDER_PLATFORM
     | Feature.RING_PACKED | Feature.IN_ORDER | Feature.ANY_LAYOUT
     | Feature.MAC | Feature.STATUS | Feature.SPEED_DUPLEX
@@ -39,12 +37,12 @@ USEFUL = (
 
 
 @compiled
-def _take_none(queue, bufs):
+def _receive_nothing(queue, bufs):
     rx_batch(queue[0], bufs)
 
 
 @compiled
-def _send_none(queue, bufs):
+def _send_nothing(queue, bufs):
     tx_batch(queue[0], bufs)
 
 
@@ -71,7 +69,7 @@ class VirtioDevice(Device):
         refused: Feature = NONE,
     ) -> None:
         self.transport, self.address, self.pools = transport, transport.address, pools
-        self.beyond, self._ring_size, self.regs = transport, ring, transport.regs
+        self.beyond, self._ring_size, self.regs = transport.beyond, ring, transport.regs
         self.rx, self.tx, self.before_close = [], [], []
         self._wanted, self._refused = wanted, refused
         self._rings: list[Ring] = []
@@ -93,7 +91,7 @@ class VirtioDevice(Device):
         self.features = self._choose(offered)
         self.transport.accept(self.features)  # 5 and 6
         has_mac = self.features & Feature.MAC
-        self.mac = self._config(*sheet.NET_MAC) if has_mac else _random_mac()
+        self.mac = self.transport.config(*sheet.NET_MAC) if has_mac else _random_mac()
         pairs = self._pairs()
         self._start_queues(pairs)  # 7
         self.transport.restarted = self.restart
@@ -103,7 +101,7 @@ class VirtioDevice(Device):
         if self.features & Feature.CTRL_RX:
             self.set_promiscuous(True)
         for queue in self.rx:
-            _take_none(queue.record, np.zeros(0, np.uint32))  # fills it
+            _receive_nothing(queue.record, np.zeros(0, np.uint32))  # fills it
 
     def _choose(self, offered: Feature) -> Feature:
         """What is offered and of use. What a control queue controls, needs one (5.1.3.1)."""
@@ -118,8 +116,7 @@ class VirtioDevice(Device):
         """How many queue pairs there are: without MQ, one (5.1.2). Raises IxyError if too few."""
         pairs = 1
         if self.features & Feature.MQ:
-            told = int.from_bytes(self.transport.config(*sheet.NET_PAIRS), "little")
-            pairs = self.transport.pairs or told
+            pairs = self.transport.pairs or self._number(sheet.NET_PAIRS)
         if not 1 <= len(self.pools) <= pairs:
             raise IxyError(f"{self.address}: {len(self.pools)} queues: the device has {pairs}")
         return pairs
@@ -128,19 +125,31 @@ class VirtioDevice(Device):
         """Receive queue i is number 2i, transmit queue i is 2i + 1, and behind all the pairs that
         there could be is the control queue (5.1.2).
         """
-        indices = list(range(2 * len(self.pools)))
-        control = [2 * pairs] if self.features & Feature.CTRL_VQ else []
-        sizes = {index: self._size_of(index) for index in indices + control}
-        blocks = [block_of(self._layout(size).size) for size in sizes.values()]
+        sizes = {index: self._size_of(index) for index in range(2 * len(self.pools))}
+        if self.features & Feature.CTRL_VQ:
+            sizes[2 * pairs] = self._size_of(2 * pairs)
+        blocks = [block_of(layout(size, *self._shape)[2]) for size in sizes.values()]
         size = sum(blocks) + max(blocks) + 2 * ROOM
         self._memory = DmaMemory(size, huge=self.pools[0].memory.huge)
         self._pages = self._map(self._memory)
         for pool in dict.fromkeys(self.pools):  # one pool may serve several queues
             self._addresses[pool] = pool.addresses(self._map(pool.memory))
-        for index in indices:
-            self._start_queue(index, sizes[index])
-        for index in control:
-            self._start_control(index, sizes[index])
+        for index, size in sizes.items():
+            memory = RingMemory(self._memory, self._pages, size, *self._shape)
+            if index < 2 * len(self.pools):
+                self._start_queue(index, memory)
+            else:
+                self._start_control(index, memory)
+
+    @property
+    def _shape(self) -> tuple[bool, int]:
+        """Of rings: whether they are packed, and where in memory the device's area may begin."""
+        return bool(self.features & Feature.RING_PACKED), self.transport.align
+
+    @property
+    def _apart(self) -> bool:
+        """Whether a packet's header must have a descriptor of its own (2.7.4.1)."""
+        return not self.features & (Feature.ANY_LAYOUT | Feature.VERSION_1)
 
     def _size_of(self, index: int) -> int:
         """Descriptors of a queue. Raises IxyError if there are none, or not as many as asked."""
@@ -149,10 +158,8 @@ class VirtioDevice(Device):
         least = REFILL * (2 if self._apart else 1)
         pool = self.pools[min(index // 2, len(self.pools) - 1)]
         needed = (size + 2 * REFILL) * self.pools.count(pool)
-        if not self._packed and size & (size - 1):
-            trouble = f"a ring of {size}: give it a power of two"
-        elif size < least:
-            trouble = f"queue {index} has {size} descriptors: ixy needs {least}"
+        if size < least or size & (size - 1):
+            trouble = f"a ring of {size}: give it a power of two, {least} or more"
         elif pool.available < needed:
             free = pool.available
             trouble = f"the pool is too small: {free} free buffers of {needed}: give it pool=N"
@@ -160,60 +167,41 @@ class VirtioDevice(Device):
             return size
         raise IxyError(f"{self.address}: {trouble}")
 
-    @property
-    def _packed(self) -> bool:
-        return bool(self.features & Feature.RING_PACKED)
-
-    @property
-    def _apart(self) -> bool:
-        """Whether a packet's header must have a descriptor of its own (5.1.6.6, 2.7.4.1)."""
-        return not self.features & (Feature.ANY_LAYOUT | Feature.VERSION_1)
-
-    def _layout(self, entries: int) -> Layout:
-        return layout(entries, self._packed, self.transport.align)
-
-    def _map(self, memory: DmaMemory) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    def _map(self, memory: DmaMemory) -> Any:
         pages = self.transport.dma_map(memory)
         self._mapped.append(memory)
         return pages
 
-    def _ring_memory(self, entries: int) -> RingMemory:
-        return RingMemory(self._memory, self._pages, entries, self._packed, self.transport.align)
-
-    def _start_queue(self, index: int, entries: int) -> None:
+    def _start_queue(self, index: int, memory: RingMemory) -> None:
         """A receive or transmit queue."""
         queue, receives = index // 2, index % 2 == 0
-        memory, pool = self._ring_memory(entries), self.pools[queue]
-        modern = self.features & (Feature.VERSION_1 | Feature.MRG_RXBUF)
+        pool = self.pools[queue]
+        long = self.features & (Feature.VERSION_1 | Feature.MRG_RXBUF)
         ring = Ring(
-            memory,
-            pool,
-            self._addresses[pool],
-            taker(f"{'rx' if receives else 'tx'} queue {queue} of {self.address}"),
-            receives=receives,
-            header=sheet.HEADER if modern else sheet.LEGACY_HEADER,
-            apart=self._apart,
+            memory, pool, self._addresses[pool], receives=receives, apart=self._apart,
+            header=sheet.HEADER if long else sheet.LEGACY_HEADER,
             in_order=bool(self.features & Feature.IN_ORDER),
-            mergeable=bool(self.features & Feature.MRG_RXBUF),
-        )
+            mergeable=receives and bool(self.features & Feature.MRG_RXBUF),
+            taker=taker(f"{'rx' if receives else 'tx'} queue {queue} of {self.address}"),
+        )  # fmt: skip
         self._rings.append(ring)
-        ring.connect(self.transport.start_queue(index, memory.areas), index)
+        connect(ring.record, self.transport.start_queue(index, ring.size, memory.areas), index)
         if receives:
             self.rx.append(RxQueue(ring.record, pool))
         else:
             self.tx.append(TxQueue(ring.record, pool))
 
-    def _start_control(self, index: int, entries: int) -> None:
-        ring = self._ring_memory(entries)
+    def _start_control(self, index: int, ring: RingMemory) -> None:
         place = self._memory.take(ROOM, ROOM)
         iova = int(self._pages[place // self._memory.page]) + place % self._memory.page
-        record = records(1, split.TxQueue)  # of which it needs the bell only
-        ring_with(record, self.transport.start_queue(index, ring.areas), index)
+        record = records(1, RECORDS[ring.is_packed][0])  # only to notify with
+        connect(record, self.transport.start_queue(index, ring.entries, ring.areas), index)
         wake = partial(_notify, record)
         self._control = ControlQueue(self.address, ring, self._memory, place, iova, wake)
 
-    def _config(self, offset: int, size: int) -> bytes:
-        return self.transport.config(offset, size)
+    def _number(self, field: tuple[int, int]) -> int:
+        """A field of the device's configuration."""
+        return int.from_bytes(self.transport.config(*field), "little")
 
     def _command(self, what: Control, data: bytes, feature: Feature = Feature.CTRL_VQ) -> None:
         if self._control is None or not self.features & feature:
@@ -260,21 +248,18 @@ class VirtioDevice(Device):
         """Mbit/s; 0 without a link. A device that does not tell its speed has 10 Gbit/s."""
         if not self.transport.connected:
             return 0
-        if self.features & Feature.STATUS:
-            status = int.from_bytes(self._config(*sheet.NET_STATUS), "little")
-            if not status & sheet.LINK_UP:
-                return 0
-        if self.features & Feature.SPEED_DUPLEX:
-            speed = int.from_bytes(self._config(*sheet.NET_SPEED), "little")
-            return speed if 0 < speed < 1 << 31 else DEFAULT_SPEED
-        return DEFAULT_SPEED
+        has_status = self.features & Feature.STATUS
+        if has_status and not self._number(sheet.NET_STATUS) & sheet.LINK_UP:
+            return 0
+        speed = self._number(sheet.NET_SPEED) if self.features & Feature.SPEED_DUPLEX else 0
+        return speed if 0 < speed < 1 << 31 else DEFAULT_SPEED
 
     def statistics(self) -> Statistics:
         """The totals: virtio devices count nothing, we do. Raises IxyError for what a device said
         that cannot be.
         """
-        self.transport.check()
-        totals = Statistics(dropped={"rx_damaged": 0, "tx_lost": 0} | self.transport.far_end())
+        self.beyond.check()
+        totals = Statistics(dropped={"rx_damaged": 0, "tx_lost": 0} | self.beyond.far_end())
         for ring in self._rings:
             record = ring.record[0]
             if lie := int(record["failed"]):
@@ -297,7 +282,7 @@ class VirtioDevice(Device):
         none = np.zeros(0, np.uint32)
         while True:
             for queue in self.tx:
-                _send_none(queue.record, none)
+                _send_nothing(queue.record, none)
             left = sum(int(queue.record[0]["held"]) for queue in self.tx)
             if not left or time.monotonic() >= deadline:
                 return left

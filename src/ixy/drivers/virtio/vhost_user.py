@@ -5,11 +5,8 @@ ours waits for the next one: rings begin anew, packets that it had not sent are 
 Addresses are those of this process, for the back end as for us: no two kinds to mix up.
 """
 
-import array
 import os
 import select
-import socket
-import stat
 import struct
 import threading
 from collections.abc import Sequence
@@ -18,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from ixy.bus.function import Doorbell
+from ixy.bus.function import Beyond, Doorbell
+from ixy.bus.sockets import Broken, Stream, close_all, connect, listen
 from ixy.datasheets import vhost_user as sheet
 from ixy.datasheets.vhost_user import Protocol, Request
 from ixy.datasheets.virtio import Feature
-from ixy.drivers.virtio.transport import Areas, Transport
+from ixy.drivers.virtio.transport import Transport
 from ixy.errors import IxyError
 from ixy.memory.dma import DmaMemory
 
@@ -37,38 +35,29 @@ OTHERS = (
 )  # fmt: skip
 
 
-class Broken(IxyError):
-    """The back end has gone, does not answer, or does not keep to the protocol."""
-
-
-class VhostUser(Transport):
-    """The back end at a socket: `path` is where it listens or, if we `listen`, where it connects
-    to. Raises IxyError if it cannot be reached.
+class VhostUser(Transport, Beyond):
+    """The back end at a socket: `path` is where it listens or, if we are the `listener`, where it
+    connects to.
     """
 
     likes_huge = True
 
-    def __init__(self, address: str, path: str, *, listen: bool) -> None:
-        self.address, self._path = address, path
-        self._server = _listen(address, path) if listen else None
-        self._socket: socket.socket | None = None
-        self._protocol = Protocol(0)
-        self._features = Feature(0)
+    def __init__(self, address: str, path: str, *, listener: bool) -> None:
+        self.address, self._path, self.beyond = address, path, self
+        self._server = listen(path) if listener else None
+        self._stream: Stream | None = None
+        self._protocol, self._features = Protocol(0), Feature(0)
         self._memories: list[DmaMemory] = []
-        self._rings: list[tuple[Areas, int, int]] = []  # and the eventfds, of kick and call
+        self._rings: list[tuple[int, tuple[int, int, int], int, int]] = []  # and kick, call
         self._wake = os.eventfd(0, os.EFD_CLOEXEC)
         self._watcher = threading.Thread(target=self._watch, name="ixy-vhost-user", daemon=True)
         self._error: IxyError | None = None
 
     def begin(self) -> Feature:
-        """What the back end offers, of what concerns rings."""
-        try:
-            self._meet(LISTENING)
-            offered = self._greet()
-        except BaseException:
-            self.close()
-            raise
-        return offered & ~(OTHERS if self._protocol & Protocol.MQ else OTHERS | Feature.MQ)
+        """What the back end offers, of what concerns rings. Raises IxyError if there is none."""
+        self._meet(LISTENING)
+        offered = self._greet() & ~OTHERS
+        return offered if self._protocol & Protocol.MQ else offered & ~Feature.MQ
 
     def accept(self, features: Feature) -> None:
         """They are told with the rest."""
@@ -85,10 +74,10 @@ class VhostUser(Transport):
         """As many as the specification allows."""
         return MOST if index < 2 * (self.pairs or 1) else 0
 
-    def start_queue(self, index: int, areas: Areas) -> Doorbell:
+    def start_queue(self, index: int, size: int, areas: tuple[int, int, int]) -> Doorbell:
         """Told by `go`. An eventfd notifies the back end; another, which nobody reads, us."""
         kick, call = (os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(2))
-        self._rings.append((areas, kick, call))
+        self._rings.append((size, areas, kick, call))
         return Doorbell(file=kick)
 
     def go(self) -> None:
@@ -101,12 +90,12 @@ class VhostUser(Transport):
         if self._watcher.ident is not None:
             os.eventfd_write(self._wake, 1)
             self._watcher.join()
-        with suppress(Broken):
+        with suppress(IxyError):
             for index in range(len(self._rings)):
                 self._ask(Request.GET_VRING_BASE, sheet.RING_STATE.pack(index, 0), sheet.RING_STATE)
 
-    def dma_map(self, memory: DmaMemory) -> np.ndarray[Any, np.dtype[np.uint64]]:
-        """Told by `go`. Raises IxyError if there are more than the protocol has room for."""
+    def dma_map(self, memory: DmaMemory) -> Any:
+        """Told by `go`. Raises IxyError if there is more than the protocol has room for."""
         if len(self._memories) == sheet.MAX_REGIONS:
             most = sheet.MAX_REGIONS - 1
             raise IxyError(f"{self.address}: vhost-user has room for {most} pools: queues={most}")
@@ -123,95 +112,77 @@ class VhostUser(Transport):
         self._hang_up()
         if self._server:
             self._server.close()
-            self._server = None
             with suppress(OSError):
                 os.unlink(self._path)
-        for _, kick, call in self._rings:
-            os.close(kick)
-            os.close(call)
+        close_all([file for ring in self._rings for file in ring[2:]] + [self._wake])
         self._rings.clear()
-        if self._wake >= 0:
-            os.close(self._wake)
-            self._wake = -1
 
     @property
     def connected(self) -> bool:
         """Whether a back end is there."""
-        return self._socket is not None
+        return self._stream is not None
 
     def check(self) -> None:
-        """Raises IxyError if no back end can be had any more."""
+        """Raises IxyError if the back end that is there is of no use."""
         if self._error:
             raise self._error
 
     def _meet(self, seconds: float) -> None:
         """Connects, or waits so long to be connected to."""
-        if self._server is None:
-            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                connection.connect(self._path)
-            except OSError as error:
-                connection.close()
-                raise IxyError(f"{self.address}: {_why_not(self._path, error)}") from None
-        else:
-            self._server.settimeout(seconds)
-            try:
+        try:
+            if self._server is None:
+                connection = connect(self._path)
+            else:
+                self._server.settimeout(seconds)
                 connection, _ = self._server.accept()
-            except OSError:
-                raise IxyError(
-                    f"{self.address}: no back end has connected within {seconds:g} s"
-                ) from None
-        connection.settimeout(PATIENCE)
-        self._socket = connection
+        except OSError as error:
+            raise IxyError(f"{self.address}: {_why_not(self._path, error)}") from None
+        self._stream = Stream(connection, PATIENCE)
 
     def _hang_up(self) -> None:
-        connection, self._socket = self._socket, None
-        if connection:
-            connection.close()
+        stream, self._stream = self._stream, None
+        if stream:
+            stream.close()
 
     def _greet(self) -> Feature:
-        """The features of both, and how many queue pairs there are."""
-        offered = Feature(self._number(Request.GET_FEATURES))
+        """Agrees on features of the protocol; returns those of the device."""
         self._protocol, self.pairs = Protocol(0), 1
-        if offered & Feature.PROTOCOL_FEATURES:
-            known = Protocol(self._number(Request.GET_PROTOCOL_FEATURES))
-            taken = known & (Protocol.MQ | Protocol.REPLY_ACK)
+        (number,) = self._ask(Request.GET_FEATURES, b"", sheet.NUMBER)
+        self._extra = Feature(number) & Feature.PROTOCOL_FEATURES
+        if self._extra:
+            (known,) = self._ask(Request.GET_PROTOCOL_FEATURES, b"", sheet.NUMBER)
+            taken = Protocol(known) & (Protocol.MQ | Protocol.REPLY_ACK)
             self._send(Request.SET_PROTOCOL_FEATURES, sheet.NUMBER.pack(taken))
             self._protocol = taken
             if taken & Protocol.MQ:
-                self.pairs = self._number(Request.GET_QUEUE_NUM)
-        self._offered = offered
-        return offered
+                (self.pairs,) = self._ask(Request.GET_QUEUE_NUM, b"", sheet.NUMBER)
+        return Feature(number)
 
     def _tell(self) -> None:
-        """Memory and rings. In this order; what is left out, no back end complains of."""
-        extra = self._offered & Feature.PROTOCOL_FEATURES
+        """Memory and rings. What is left out of it, no back end complains of."""
         self._set(Request.SET_OWNER)
-        self._set(Request.SET_FEATURES, sheet.NUMBER.pack(self._features | extra))
+        self._set(Request.SET_FEATURES, sheet.NUMBER.pack(self._features | self._extra))
         table = sheet.MEMORY.pack(len(self._memories), 0)
         for memory in self._memories:
             table += sheet.REGION.pack(memory.address, memory.size, memory.address, 0)
         self._set(Request.SET_MEM_TABLE, table, [memory.file for memory in self._memories])
         base = sheet.PACKED_BASE if self._features & Feature.RING_PACKED else 0
-        for index, (areas, kick, call) in enumerate(self._rings):
-            addresses = areas.descriptors, areas.device, areas.driver, 0
-            self._set(Request.SET_VRING_NUM, sheet.RING_STATE.pack(index, areas.size))
+        for index, (size, areas, kick, call) in enumerate(self._rings):
+            descriptors, driver, device = areas
+            places = sheet.RING_ADDRESS.pack(index, 0, descriptors, device, driver, 0)
+            self._set(Request.SET_VRING_NUM, sheet.RING_STATE.pack(index, size))
             self._set(Request.SET_VRING_BASE, sheet.RING_STATE.pack(index, base))
-            self._set(Request.SET_VRING_ADDR, sheet.RING_ADDRESS.pack(index, 0, *addresses))
+            self._set(Request.SET_VRING_ADDR, places)
             self._set(Request.SET_VRING_CALL, sheet.NUMBER.pack(index), [call])
             self._set(Request.SET_VRING_KICK, sheet.NUMBER.pack(index), [kick])
-        if extra:  # rings are disabled then, until they are told otherwise
+        if self._extra:  # rings are disabled then, until they are told otherwise
             for index in range(len(self._rings)):
                 self._set(Request.SET_VRING_ENABLE, sheet.RING_STATE.pack(index, 1))
 
     def _watch(self) -> None:
         """Waits until the back end goes, and then for the next one."""
-        while True:
-            if self._socket and self._woken(self._socket):
-                return
+        while not self._told_to_stop():
             self._hang_up()
-            if self._woken(None):
-                return
             try:
                 self._meet(RETRY)
                 if missing := self._features & ~self._greet():
@@ -221,109 +192,72 @@ class VhostUser(Transport):
                 self._tell()
                 self._error = None
             except IxyError as error:
-                if self._socket and not isinstance(error, Broken):
+                if self._stream and not isinstance(error, Broken):
                     self._error = error  # it is there, but not one that we can use
                 self._hang_up()
 
-    def _woken(self, connection: socket.socket | None) -> bool:
-        """Waits until we are to stop, or there is something to read: that it has gone, or what
-        nobody has asked for. Without a connection, a moment.
+    def _told_to_stop(self) -> bool:
+        """Waits until there is something to read: that we are to stop, that the back end has gone,
+        or what nobody has asked for. Without a back end, a moment.
         """
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
-        if connection:
-            poll.register(connection, select.POLLIN)
-        files = [file for file, _ in poll.poll(None if connection else RETRY * 1000)]
-        return self._wake in files
-
-    def _number(self, request: Request) -> int:
-        number: int = self._ask(request, b"", sheet.NUMBER)[0]
-        return number
+        if self._stream:
+            poll.register(self._stream, select.POLLIN)
+        ready = poll.poll(None if self._stream else RETRY * 1000)
+        return self._wake in (file for file, _ in ready)
 
     def _set(self, request: Request, payload: bytes = b"", files: Sequence[int] = ()) -> None:
         """Tells the back end something. Raises IxyError if it says that it refuses it."""
         if not self._protocol & Protocol.REPLY_ACK:
             self._send(request, payload, files)
-            return
-        self._send(request, payload, files, sheet.NEED_REPLY)
-        if self._receive(request, sheet.NUMBER)[0]:
-            raise IxyError(f"{self.address}: the back end refuses {request.name}: see its log")
+        else:
+            self._send(request, payload, files, sheet.NEED_REPLY)
+            if self._answer(request, sheet.NUMBER)[0]:
+                raise IxyError(f"{self.address}: the back end refuses {request.name}: see its log")
 
     def _ask(self, request: Request, payload: bytes, answer: struct.Struct) -> tuple[Any, ...]:
         self._send(request, payload)
-        return self._receive(request, answer)
+        return self._answer(request, answer)
 
     def _send(
         self, request: Request, payload: bytes, files: Sequence[int] = (), flags: int = 0
     ) -> None:
-        message = sheet.HEADER.pack(request, sheet.VERSION | flags, len(payload)) + payload
-        beside = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))] if files else []
+        head = sheet.HEADER.pack(request, sheet.VERSION | flags, len(payload))
         try:
-            if self._socket is None:
-                raise OSError("it is not there")
-            if self._socket.sendmsg([message], beside) < len(message):
-                raise OSError("it reads nothing")
-        except OSError as error:
-            raise self._broken(request, str(error)) from None
+            self._there.give(head + payload, files)
+        except Broken as error:
+            raise self._broken(request, error) from None
 
-    def _receive(self, request: Request, answer: struct.Struct) -> tuple[Any, ...]:
-        """The payload of an answer. Descriptors beside it are closed by the kernel."""
-        number, flags, size = sheet.HEADER.unpack(self._read(request, sheet.HEADER.size))
-        good = flags & sheet.VERSION_MASK == sheet.VERSION and flags & sheet.REPLY
-        if number != request or size != answer.size or not good:
-            said = f"request {number}, flags {flags:#x}, {size} bytes"
-            raise self._broken(request, f"its answer is none: {said}")
-        return answer.unpack(self._read(request, size))
+    def _answer(self, request: Request, answer: struct.Struct) -> tuple[Any, ...]:
+        try:
+            head, files = self._there.take(sheet.HEADER.size)
+            close_all(files)
+            number, flags, size = sheet.HEADER.unpack(head)
+            good = flags & sheet.VERSION_MASK == sheet.VERSION and flags & sheet.REPLY
+            if number != request or size != answer.size or not good:
+                raise Broken(f"answered by {number}, flags {flags:#x}, {size} bytes")
+            data, files = self._there.take(size)
+            close_all(files)
+            return answer.unpack(data)
+        except Broken as error:
+            raise self._broken(request, error) from None
 
-    def _read(self, request: Request, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            try:
-                assert self._socket
-                more = self._socket.recv(size - len(data))
-            except OSError as error:
-                raise self._broken(request, str(error)) from None
-            if not more:
-                raise self._broken(request, "it has hung up")
-            data += more
-        return data
+    @property
+    def _there(self) -> Stream:
+        if self._stream is None:
+            raise Broken("it has gone")
+        return self._stream
 
-    def _broken(self, request: Request, why: str) -> Broken:
-        return Broken(
-            f"{self.address}: {request.name} failed: {why}: does a vhost-user back end run there?"
-        )
-
-
-def _listen(address: str, path: str) -> socket.socket:
-    """A socket that a back end can connect to; one that nobody listens at any more is replaced."""
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode):
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
-                other.connect(path)
-            raise IxyError(
-                f"{address}: somebody listens at {path}: connect to it, without listen=1"
-            )
-    except ConnectionRefusedError:
-        os.unlink(path)
-    except OSError as error:
-        server.close()
-        raise IxyError(f"{address}: {_why_not(path, error)}") from None
-    try:
-        server.bind(path)
-        server.listen(1)
-    except OSError as error:
-        server.close()
-        raise IxyError(f"{address}: {_why_not(path, error)}") from None
-    return server
+    def _broken(self, request: Request, error: Broken) -> Broken:
+        mend = "does a vhost-user back end run there?"
+        return Broken(f"{self.address}: {request.name}: {error}: {mend}")
 
 
 def _why_not(path: str, error: OSError) -> str:
     """What is wrong with a socket, and what to do."""
-    if isinstance(error, FileNotFoundError):
-        return f"there is no {path}: start the back end first, or let it connect: ?listen=1"
     if isinstance(error, PermissionError):
         return f"no permission on {path}: sudo chown $USER {path}"
-    if isinstance(error, ConnectionRefusedError):
-        return f"nobody listens at {path}: start the back end again"
-    return f"{path}: {error.strerror or error}: name the back end's socket"
+    if isinstance(error, TimeoutError):
+        return f"no back end connects to {path}: start it as the client"
+    return f"no back end at {path}: {error.strerror or error}: start it, or we listen: ?listen=1"
