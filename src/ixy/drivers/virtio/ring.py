@@ -87,6 +87,8 @@ class Ring:
                "flags": sheet.DESC_WRITE if receives else 0}  # fmt: skip
         set_words(self.record, own | words)
         self._start()
+        _hold(self.record)  # compiled now: nobody wants to wait for it when a back end comes back
+        _let_go(self.record)
 
     def _start(self) -> None:
         """An empty ring, its descriptors written as far as they never change."""

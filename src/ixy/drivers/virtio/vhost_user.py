@@ -52,6 +52,7 @@ class VhostUser(Transport, Beyond):
         self._wake = os.eventfd(0, os.EFD_CLOEXEC)
         self._watcher = threading.Thread(target=self._watch, name="ixy-vhost-user", daemon=True)
         self._error: IxyError | None = None
+        self._told = False
 
     def begin(self) -> Feature:
         """What the back end offers, of what concerns rings. Raises IxyError if there is none."""
@@ -119,8 +120,8 @@ class VhostUser(Transport, Beyond):
 
     @property
     def connected(self) -> bool:
-        """Whether a back end is there."""
-        return self._stream is not None
+        """Whether a back end is there, and has been told everything."""
+        return self._told
 
     def check(self) -> None:
         """Raises IxyError if the back end that is there is of no use."""
@@ -140,7 +141,7 @@ class VhostUser(Transport, Beyond):
         self._stream = Stream(connection, PATIENCE)
 
     def _hang_up(self) -> None:
-        stream, self._stream = self._stream, None
+        stream, self._stream, self._told = self._stream, None, False
         if stream:
             stream.close()
 
@@ -178,6 +179,7 @@ class VhostUser(Transport, Beyond):
         if self._extra:  # rings are disabled then, until they are told otherwise
             for index in range(len(self._rings)):
                 self._set(Request.SET_VRING_ENABLE, sheet.RING_STATE.pack(index, 1))
+        self._told = True
 
     def _watch(self) -> None:
         """Waits until the back end goes, and then for the next one."""
