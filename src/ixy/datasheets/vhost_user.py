@@ -35,13 +35,9 @@ class Protocol(IntFlag):
     REPLY_ACK = 1 << 3
 
 
-ANSWERED = {
-    Request.GET_FEATURES, Request.GET_PROTOCOL_FEATURES, Request.GET_QUEUE_NUM,
-    Request.GET_VRING_BASE,
-}  # fmt: skip
-
 HEADER = struct.Struct("<III")  # request, flags, size of the payload
-VERSION, VERSION_MASK, REPLY, NEED_REPLY = 1, 3, 1 << 2, 1 << 3
+# Flags: of what we send, and with NEED_REPLY if it is to be answered; of an answer, bits 2:0
+VERSION, NEED_REPLY, REPLY, KIND = 0b0001, 0b1000, 0b101, 0b111
 NUMBER = struct.Struct("<Q")
 RING_STATE = struct.Struct("<II")  # index, number
 # index, flags; addresses, in the front end's own space, of descriptors, of what the device writes,

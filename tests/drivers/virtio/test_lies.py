@@ -159,7 +159,7 @@ def victim_of(path: Path, pool: Mempool, packed: int, in_order: bool, mergeable:
     wanted = Feature.MRG_RXBUF if mergeable else Feature(0)
     refused = Feature(0) if packed else Feature.RING_PACKED
     with Backend(path, features=features) as backend:
-        transport = VhostUser(f"vhost-user:{path}", str(path), listen=False)
+        transport = VhostUser(f"vhost-user:{path}", str(path), listener=False)
         with VirtioDevice(transport, [pool], RING, wanted=wanted, refused=refused) as device:
             backend.wait()
             for bit, agreed in (

@@ -15,7 +15,7 @@ import numpy as np
 from ixy.compiled import compiled
 from ixy.datasheets import virtio as sheet
 from ixy.datasheets.virtio import Control, Feature
-from ixy.device import Device, RxQueue, Statistics, TxQueue, rx_batch, tx_batch
+from ixy.device import Device, RxQueue, Statistics, TxQueue
 from ixy.drivers.virtio.control import ROOM, ControlQueue
 from ixy.drivers.virtio.queue import LIES, REFILL, notify
 from ixy.drivers.virtio.ring import RECORDS, Ring, RingMemory, block_of, connect, layout
@@ -34,16 +34,6 @@ USEFUL = (  # what is taken wherever it is offered
     | Feature.MAC | Feature.STATUS | Feature.SPEED_DUPLEX
     | Feature.CTRL_VQ | Feature.CTRL_RX | Feature.CTRL_MAC_ADDR
 )  # fmt: skip
-
-
-@compiled
-def _receive_nothing(queue, bufs):
-    rx_batch(queue[0], bufs)
-
-
-@compiled
-def _send_nothing(queue, bufs):
-    tx_batch(queue[0], bufs)
 
 
 @compiled
@@ -101,7 +91,7 @@ class VirtioDevice(Device):
         if self.features & Feature.CTRL_RX:
             self.set_promiscuous(True)
         for queue in self.rx:
-            _receive_nothing(queue.record, np.zeros(0, np.uint32))  # fills it
+            queue.receive(0)  # fills it
 
     def _choose(self, offered: Feature) -> Feature:
         """What is offered and of use. What a control queue controls, needs one (5.1.3.1)."""
@@ -279,10 +269,9 @@ class VirtioDevice(Device):
     def flush(self, timeout: float = 1.0) -> int:
         """Waits until all packets have been sent, at most `timeout` s; returns how many are not."""
         deadline = time.monotonic() + timeout
-        none = np.zeros(0, np.uint32)
         while True:
             for queue in self.tx:
-                _send_nothing(queue.record, none)
+                queue.send([])  # takes back what has been sent
             left = sum(int(queue.record[0]["held"]) for queue in self.tx)
             if not left or time.monotonic() >= deadline:
                 return left

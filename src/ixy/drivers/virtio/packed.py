@@ -14,34 +14,33 @@ from ixy.memory.ordered import array_at, exchange, load_acquire, store_release
 
 RxQueue = np.dtype([*COMMON, ("packed_rx", "u1")], align=True)
 TxQueue = np.dtype([*COMMON, ("packed_tx", "u1")], align=True)
+DESCRIPTOR = sheet.PackedDescriptor
 ID, FLAGS = 32, 48  # where they begin in a descriptor's word
 DONE = sheet.PACKED_USED << FLAGS
 BOTH = sheet.PACKED_AVAIL << FLAGS | DONE
 
 
 @compiled
-def turn(queue, position):
+def turn(position, mask):
     """The two flags of a used descriptor, in the lap in which a position is."""
-    return np.uint64(0 if position & np.int64(queue.size) else BOTH)
+    return np.uint64(0 if position & (mask + 1) else BOTH)
 
 
 @compiled
-def used(queue, position):
+def used(queue, position, mask):
     """See `queue.used`."""
-    ring = array_at(queue.ring, queue.size, sheet.PackedDescriptor)
-    word = load_acquire(ring[position & np.int64(queue.size) - 1], "word")
-    if word & np.uint64(BOTH) != turn(queue, position):
+    word = load_acquire(array_at(queue.ring, mask + 1, DESCRIPTOR)[position & mask], "word")
+    if word & np.uint64(BOTH) != turn(position, mask):
         return NOTHING
     return np.int64(word & np.uint64((1 << FLAGS) - 1))
 
 
 @compiled
-def offer(queue, position, number, address, length):
+def offer(queue, position, mask, number, address, length):
     """See `queue.offer`."""
-    ring = array_at(queue.ring, queue.size, sheet.PackedDescriptor)
-    descriptor = ring[position & np.int64(queue.size) - 1]
+    descriptor = array_at(queue.ring, mask + 1, DESCRIPTOR)[position & mask]
     descriptor.address = address
-    flags = np.uint64(queue.flags) << np.uint64(FLAGS) | turn(queue, position) ^ np.uint64(DONE)
+    flags = np.uint64(queue.flags) << np.uint64(FLAGS) | turn(position, mask) ^ np.uint64(DONE)
     word = np.uint64(number) << np.uint64(ID) | np.uint64(length) | flags
     store_release(descriptor, "word", word)
 

@@ -65,14 +65,16 @@ OFFER: dict[np.dtype[Any], Callable[..., None]] = {}
 PUBLISH: dict[np.dtype[Any], Callable[..., bool]] = {}
 
 
-def used(queue: Any, *position: Any) -> int:
-    """What the device says of a position: id << 32 | length, or NOTHING."""
-    return USED[queue.dtype](queue, *position)
+def used(queue: Any, *place: Any) -> int:
+    """What the device says of a position, given it and the ring's mask: id << 32 | length, or
+    NOTHING.
+    """
+    return USED[queue.dtype](queue, *place)
 
 
 def offer(queue: Any, *buffer: Any) -> None:
-    """Describes a buffer: position, id, where the device finds it and its header, and their bytes.
-    From the last position to the first: before that, none is available.
+    """Describes a buffer: position, mask and id, where the device finds it and its header, and
+    their bytes. From the last position to the first: before that, none is available.
     """
     OFFER[queue.dtype](queue, *buffer)
 
@@ -165,9 +167,9 @@ def take(queue, bufs):
     length = lengths(pool)
     mask, first = np.int64(queue.size) - 1, np.int64(queue.oldest)
     end = first + np.int64(queue.held)
-    received, octets, position = 0, 0, first
+    received, octets, position, mergeable = 0, 0, first, queue.mergeable
     while received < len(bufs) and position < end:
-        said = used(queue, position)
+        said = used(queue, position, mask)
         if said == NOTHING:
             break
         place = position & mask
@@ -175,7 +177,8 @@ def take(queue, bufs):
             break
         size, buf = (said & 0xFFFFFFFF) - header, slots[place]
         bufs[received] = buf
-        if is_whole(queue, pool, buf, size):
+        plain = 0 < size <= BUF_SIZE and not mergeable
+        if plain or is_whole(queue, pool, buf, size):
             length[buf] = size
             octets += size
             received += 1
@@ -231,7 +234,7 @@ def refill(queue):
         if DEBUG:
             memory.takers(pool)[new] = queue.taker
         slots[place] = new
-        offer(queue, first + i, ids[place], addresses[new] - header, BUF_SIZE + header)
+        offer(queue, first + i, mask, ids[place], addresses[new] - header, BUF_SIZE + header)
     pool.top = top - count
     unlock(pool)
     if count:
@@ -277,7 +280,7 @@ def put(queue, bufs):
         octets += np.int64(size)
         slots[place] = buf
         clear_header(packet_address(pool, buf))
-        offer(queue, first + i, ids[place], addresses[buf] - header, size + header)
+        offer(queue, first + i, mask, ids[place], addresses[buf] - header, size + header)
     queue.packets += np.uint64(len(bufs))
     queue.octets += np.uint64(octets)
     make_available(queue, len(bufs))
@@ -302,7 +305,7 @@ def reclaim(queue):
     mask, first = np.int64(queue.size) - 1, np.int64(queue.oldest)
     position, end = first, first + np.int64(queue.held)
     while position < end:
-        said = used(queue, position)
+        said = used(queue, position, mask)
         if said == NOTHING:
             break
         number, step = said >> 32, 1

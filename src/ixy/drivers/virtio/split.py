@@ -30,7 +30,7 @@ RINGS = 4  # bytes from where the available and the used ring begin to their fir
 
 
 @compiled
-def used(queue, position):
+def used(queue, position, mask):
     """See `queue.used`. The used index is read only when all that it told of has been taken."""
     if position == np.int64(queue.seen):
         index = load_acquire(array_at(queue.device, 1, sheet.RingHead)[0], "index")
@@ -41,19 +41,19 @@ def used(queue, position):
         if more == 0:
             return NOTHING
         queue.seen = position + more
-    entries = np.int64(queue.size) * (2 if queue.apart else 1)
-    elements = array_at(queue.device + np.uint64(RINGS), entries, sheet.Used)
-    element = elements[position & entries - 1]
+    last = mask + np.int64(queue.apart)  # a packet may have two descriptors, but one element
+    elements = array_at(queue.device + np.uint64(RINGS), last + 1, sheet.Used)
+    element = elements[position & last]
     number = min(np.int64(load_acquire(element, "id")), 0xFFFF)  # an id that there never is
     return number << 32 | np.int64(load_acquire(element, "length"))
 
 
 @compiled
-def offer(queue, position, number, address, length):
+def offer(queue, position, mask, number, address, length):
     """See `queue.offer`. What is only read, the device's core need not fetch again."""
     apart = np.int64(queue.apart)
-    entries = np.int64(queue.size) + apart
-    ring = array_at(queue.ring, entries, sheet.Descriptor)
+    last = mask + apart
+    ring = array_at(queue.ring, last + 1, sheet.Descriptor)
     if apart:
         ring[number].address = address
         number += apart
@@ -63,8 +63,8 @@ def offer(queue, position, number, address, length):
     if ring[number].length != length:
         ring[number].length = length
     if queue.shuffled:
-        available = array_at(queue.driver + np.uint64(RINGS), entries, ENTRY)
-        available[position & entries - 1].id = number - apart
+        available = array_at(queue.driver + np.uint64(RINGS), last + 1, ENTRY)
+        available[position & last].id = number - apart
 
 
 @compiled

@@ -35,6 +35,12 @@ OTHERS = (
 )  # fmt: skip
 
 
+# Requests that are answered in any case, and the answer's payload
+ANSWERS = dict.fromkeys(
+    (Request.GET_FEATURES, Request.GET_PROTOCOL_FEATURES, Request.GET_QUEUE_NUM), sheet.NUMBER
+) | {Request.GET_VRING_BASE: sheet.RING_STATE}
+
+
 class VhostUser(Transport, Beyond):
     """The back end at a socket: `path` is where it listens or, if we are the `listener`, where it
     connects to.
@@ -93,7 +99,7 @@ class VhostUser(Transport, Beyond):
             self._watcher.join()
         with suppress(IxyError):
             for index in range(len(self._rings)):
-                self._ask(Request.GET_VRING_BASE, sheet.RING_STATE.pack(index, 0), sheet.RING_STATE)
+                self._ask(Request.GET_VRING_BASE, sheet.RING_STATE.pack(index, 0))
 
     def dma_map(self, memory: DmaMemory) -> Any:
         """Told by `go`. Raises IxyError if there is more than the protocol has room for."""
@@ -148,37 +154,37 @@ class VhostUser(Transport, Beyond):
     def _greet(self) -> Feature:
         """Agrees on features of the protocol; returns those of the device."""
         self._protocol, self.pairs = Protocol(0), 1
-        (number,) = self._ask(Request.GET_FEATURES, b"", sheet.NUMBER)
-        self._extra = Feature(number) & Feature.PROTOCOL_FEATURES
+        offered = Feature(self._ask(Request.GET_FEATURES))
+        self._extra = offered & Feature.PROTOCOL_FEATURES
         if self._extra:
-            (known,) = self._ask(Request.GET_PROTOCOL_FEATURES, b"", sheet.NUMBER)
-            taken = Protocol(known) & (Protocol.MQ | Protocol.REPLY_ACK)
-            self._send(Request.SET_PROTOCOL_FEATURES, sheet.NUMBER.pack(taken))
+            known = Protocol(self._ask(Request.GET_PROTOCOL_FEATURES))
+            taken = known & (Protocol.MQ | Protocol.REPLY_ACK)
+            self._ask(Request.SET_PROTOCOL_FEATURES, sheet.NUMBER.pack(taken))
             self._protocol = taken
             if taken & Protocol.MQ:
-                (self.pairs,) = self._ask(Request.GET_QUEUE_NUM, b"", sheet.NUMBER)
-        return Feature(number)
+                self.pairs = self._ask(Request.GET_QUEUE_NUM)
+        return offered
 
     def _tell(self) -> None:
         """Memory and rings. What is left out of it, no back end complains of."""
-        self._set(Request.SET_OWNER)
-        self._set(Request.SET_FEATURES, sheet.NUMBER.pack(self._features | self._extra))
+        self._ask(Request.SET_OWNER)
+        self._ask(Request.SET_FEATURES, sheet.NUMBER.pack(self._features | self._extra))
         table = sheet.MEMORY.pack(len(self._memories), 0)
         for memory in self._memories:
             table += sheet.REGION.pack(memory.address, memory.size, memory.address, 0)
-        self._set(Request.SET_MEM_TABLE, table, [memory.file for memory in self._memories])
+        self._ask(Request.SET_MEM_TABLE, table, [memory.file for memory in self._memories])
         base = sheet.PACKED_BASE if self._features & Feature.RING_PACKED else 0
         for index, (size, areas, kick, call) in enumerate(self._rings):
             descriptors, driver, device = areas
             places = sheet.RING_ADDRESS.pack(index, 0, descriptors, device, driver, 0)
-            self._set(Request.SET_VRING_NUM, sheet.RING_STATE.pack(index, size))
-            self._set(Request.SET_VRING_BASE, sheet.RING_STATE.pack(index, base))
-            self._set(Request.SET_VRING_ADDR, places)
-            self._set(Request.SET_VRING_CALL, sheet.NUMBER.pack(index), [call])
-            self._set(Request.SET_VRING_KICK, sheet.NUMBER.pack(index), [kick])
+            self._ask(Request.SET_VRING_NUM, sheet.RING_STATE.pack(index, size))
+            self._ask(Request.SET_VRING_BASE, sheet.RING_STATE.pack(index, base))
+            self._ask(Request.SET_VRING_ADDR, places)
+            self._ask(Request.SET_VRING_CALL, sheet.NUMBER.pack(index), [call])
+            self._ask(Request.SET_VRING_KICK, sheet.NUMBER.pack(index), [kick])
         if self._extra:  # rings are disabled then, until they are told otherwise
             for index in range(len(self._rings)):
-                self._set(Request.SET_VRING_ENABLE, sheet.RING_STATE.pack(index, 1))
+                self._ask(Request.SET_VRING_ENABLE, sheet.RING_STATE.pack(index, 1))
         self._told = True
 
     def _watch(self) -> None:
@@ -209,51 +215,36 @@ class VhostUser(Transport, Beyond):
         ready = poll.poll(None if self._stream else RETRY * 1000)
         return self._wake in (file for file, _ in ready)
 
-    def _set(self, request: Request, payload: bytes = b"", files: Sequence[int] = ()) -> None:
-        """Tells the back end something. Raises IxyError if it says that it refuses it."""
-        if not self._protocol & Protocol.REPLY_ACK:
-            self._send(request, payload, files)
-        else:
-            self._send(request, payload, files, sheet.NEED_REPLY)
-            if self._answer(request, sheet.NUMBER)[0]:
-                raise IxyError(f"{self.address}: the back end refuses {request.name}: see its log")
-
-    def _ask(self, request: Request, payload: bytes, answer: struct.Struct) -> tuple[Any, ...]:
-        self._send(request, payload)
-        return self._answer(request, answer)
-
-    def _send(
-        self, request: Request, payload: bytes, files: Sequence[int] = (), flags: int = 0
-    ) -> None:
-        head = sheet.HEADER.pack(request, sheet.VERSION | flags, len(payload))
+    def _ask(self, request: Request, payload: bytes = b"", files: Sequence[int] = ()) -> Any:
+        """Tells the back end something; returns its answer, if it gives one. Raises IxyError if it
+        refuses, Broken if it is not there or does not keep to the protocol.
+        """
+        answer, flags = ANSWERS.get(request), sheet.VERSION
+        if not answer and self._protocol & Protocol.REPLY_ACK:
+            answer, flags = sheet.NUMBER, sheet.VERSION | sheet.NEED_REPLY
         try:
-            self._there.give(head + payload, files)
+            if self._stream is None:
+                raise Broken("it has gone")
+            self._stream.give(sheet.HEADER.pack(request, flags, len(payload)) + payload, files)
+            if answer is None:
+                return 0
+            number, said, size = _take(self._stream, sheet.HEADER)
+            if (number, said & sheet.KIND, size) != (request, sheet.REPLY, answer.size):
+                raise Broken(f"answered by {number}, flags {said:#x}, {size} bytes")
+            data = _take(self._stream, answer)
         except Broken as error:
-            raise self._broken(request, error) from None
+            mend = "does a vhost-user back end run there?"
+            raise Broken(f"{self.address}: {request.name}: {error}: {mend}") from None
+        if request not in ANSWERS and data[0]:
+            raise IxyError(f"{self.address}: the back end refuses {request.name}: see its log")
+        return data[0]
 
-    def _answer(self, request: Request, answer: struct.Struct) -> tuple[Any, ...]:
-        try:
-            head, files = self._there.take(sheet.HEADER.size)
-            close_all(files)
-            number, flags, size = sheet.HEADER.unpack(head)
-            good = flags & sheet.VERSION_MASK == sheet.VERSION and flags & sheet.REPLY
-            if number != request or size != answer.size or not good:
-                raise Broken(f"answered by {number}, flags {flags:#x}, {size} bytes")
-            data, files = self._there.take(size)
-            close_all(files)
-            return answer.unpack(data)
-        except Broken as error:
-            raise self._broken(request, error) from None
 
-    @property
-    def _there(self) -> Stream:
-        if self._stream is None:
-            raise Broken("it has gone")
-        return self._stream
-
-    def _broken(self, request: Request, error: Broken) -> Broken:
-        mend = "does a vhost-user back end run there?"
-        return Broken(f"{self.address}: {request.name}: {error}: {mend}")
+def _take(stream: Stream, kind: struct.Struct) -> tuple[Any, ...]:
+    """A part of an answer. Descriptors that come beside it are of no use."""
+    data, files = stream.take(kind.size)
+    close_all(files)
+    return kind.unpack(data)
 
 
 def _why_not(path: str, error: OSError) -> str:
