@@ -86,13 +86,7 @@ class Ring:
                "apart": self.size if apart else 0,
                "flags": sheet.DESC_WRITE if receives else 0}  # fmt: skip
         set_words(self.record, own | words)
-<<<<<<< HEAD
-        self._start()
-        _hold(self.record)  # compiled now: nobody wants to wait for it when a back end comes back
-        _let_go(self.record)
-=======
         self.restart()  # compiled now: a back end that comes anew later is not kept waiting
->>>>>>> main
 
     def _start(self) -> None:
         """An empty ring, its descriptors written as far as they never change."""
