@@ -115,14 +115,16 @@ class VhostUser(Transport, Beyond):
         self._memories.remove(memory)
 
     def close(self) -> None:
-        """Hangs up."""
+        """Hangs up. A second call does nothing."""
+        if self._wake < 0:
+            return
         self._hang_up()
         if self._server:
             self._server.close()
             with suppress(OSError):
                 os.unlink(self._path)
         close_all([file for ring in self._rings for file in ring[2:]] + [self._wake])
-        self._rings.clear()
+        self._wake = -1
 
     @property
     def connected(self) -> bool:
