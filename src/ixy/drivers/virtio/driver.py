@@ -17,7 +17,7 @@ from ixy.datasheets import virtio as sheet
 from ixy.datasheets.virtio import Control, Feature
 from ixy.device import Device, RxQueue, Statistics, TxQueue
 from ixy.drivers.virtio.control import ROOM, ControlQueue
-from ixy.drivers.virtio.queue import LIES, REFILL, notify
+from ixy.drivers.virtio.queue import LIES, notify
 from ixy.drivers.virtio.ring import RECORDS, Ring, RingMemory, block_of, connect, layout
 from ixy.drivers.virtio.transport import Transport
 from ixy.errors import IxyError
@@ -25,7 +25,8 @@ from ixy.memory.dma import DmaMemory
 from ixy.memory.ordered import records
 from ixy.memory.pool import Mempool, taker
 
-DEFAULT_RING = 256
+DEFAULT_RING, LEAST = 256, 32
+BATCH = 32  # packets on their way through an app, for which a pool should have buffers
 DEFAULT_SPEED = 10_000  # Mbit/s of a link whose speed the device does not tell
 NONE = Feature(0)
 USEFUL = (  # what is taken wherever it is offered
@@ -145,9 +146,9 @@ class VirtioDevice(Device):
         """Descriptors of a queue. Raises IxyError if there are none, or not as many as asked."""
         most = self.transport.queue_size(index)
         size = min(self._ring_size, most) if self.transport.resizable else most
-        least = REFILL * (2 if self._apart else 1)
+        least = LEAST * (2 if self._apart else 1)
         pool = self.pools[min(index // 2, len(self.pools) - 1)]
-        needed = (size + 2 * REFILL) * self.pools.count(pool)
+        needed = (size + 2 * BATCH) * self.pools.count(pool)
         if size < least or size & (size - 1):
             trouble = f"a ring of {size}: give it a power of two, {least} or more"
         elif pool.available < needed:
@@ -175,7 +176,7 @@ class VirtioDevice(Device):
             taker=taker(f"{'rx' if receives else 'tx'} queue {queue} of {self.address}"),
         )  # fmt: skip
         self._rings.append(ring)
-        connect(ring.record, self.transport.start_queue(index, ring.size, memory.areas), index)
+        connect(ring.record, self.transport.start_queue(index, memory.entries, memory.areas), index)
         if receives:
             self.rx.append(RxQueue(ring.record, pool))
         else:

@@ -34,15 +34,15 @@ _WIDE = (
 )  # fmt: skip
 # `size` places, of which the device has `held`; bytes of the header, descriptors between it and the
 # packet (0: they share one), what every descriptor has for a flag, who we are to the pool
-# (IXY_DEBUG=1); what was negotiated; how many buffers of a packet that spans some are to come.
+# (IXY_DEBUG=1); what was negotiated; how many buffers of a packet that spans some are to come; how
+# many a receive ring gets at once: the device is elsewhere in the ring then.
 _NARROW = (
     "lock", "size", "held", "header", "apart", "flags", "taker", "shuffled", "failed", "culprit",
-    "in_order", "mergeable", "broken",
+    "in_order", "mergeable", "broken", "chunk",
 )  # fmt: skip
 COMMON = [(name, "u8") for name in _WIDE] + [("position", "i8"), ("file", "i4")]
 COMMON += [(name, "u4") for name in _NARROW]
 
-REFILL = 32  # buffers that a receive ring gets at once: the device is elsewhere in the ring then
 HEADER_SPACE = 12  # bytes before the packet
 Header = np.dtype([("flags_to_size", "u4"), ("rest", "u8")])  # of a packet to send: all 0
 Span = np.dtype([("buffers", "u2")])  # the last two bytes of the header of one received
@@ -151,7 +151,7 @@ def rx_batch(queue, bufs):
         return 0
     lock(queue)
     received = take(queue, bufs)
-    while queue.held + REFILL <= queue.size and not queue.failed:
+    while queue.held + queue.chunk <= queue.size and not queue.failed:
         if not refill(queue):
             break
     unlock(queue)
@@ -228,7 +228,7 @@ def refill(queue):
     lock(pool)
     stack = free_stack(pool)
     top = np.int64(pool.top)
-    count = min(top, REFILL)
+    count = min(top, np.int64(queue.chunk))
     for i in range(count - 1, -1, -1):
         new, place = stack[top - 1 - i], first + i & mask
         if DEBUG:

@@ -14,6 +14,7 @@ from ixy.memory.dma import DmaMemory
 from ixy.memory.ordered import address_of, lock, records, unlock
 from ixy.memory.pool import Mempool
 
+CHUNK = 32  # buffers that a receive ring gets at once, if it is long enough
 # By whether the ring is packed: transmit, receive
 RECORDS = {False: (split.TxQueue, split.RxQueue), True: (packed.TxQueue, packed.RxQueue)}
 
@@ -83,7 +84,7 @@ class Ring:
                "device": memory.here + memory.device, "pool": address_of(pool.record),
                "addresses": address_of(addresses) - pool.first * 8, "size": self.size,
                "bufs": address_of(self._bufs), "ids": address_of(self._ids), "header": header,
-               "apart": self.size if apart else 0,
+               "apart": self.size if apart else 0, "chunk": min(CHUNK, self.size // 4),
                "flags": sheet.DESC_WRITE if receives else 0}  # fmt: skip
         set_words(self.record, own | words)
         self.restart()  # compiled now: a back end that comes anew later is not kept waiting
