@@ -262,7 +262,7 @@ def test_lies_in_messages(tmp_path: Path, pool: Mempool) -> None:
     with Gossip(path, 1, queues=2) as backend:
         gc.collect()
         files = open_files()
-        while backend.lies.total() < many(1500, 150):
+        while backend.lies.total() < many(700, 150):
             outcomes[open_and_close(backend, f"vhost-user:{path}?ring={RING}", pool)] += 1
             assert pool.available == BUFFERS
         gc.collect()  # memory goes with the last view of it

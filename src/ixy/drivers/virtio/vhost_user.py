@@ -24,7 +24,7 @@ from ixy.drivers.virtio.transport import Transport
 from ixy.errors import IxyError
 from ixy.memory.dma import DmaMemory
 
-PATIENCE = 2.0  # seconds that the back end has for an answer
+PATIENCE = 10.0  # seconds that the back end has for an answer: some make their buffers meanwhile
 LISTENING = 60.0  # and to connect, the first time
 RETRY = 0.05  # seconds between two tries to find the next one
 MOST = 32768  # descriptors of a ring (2.7)
