@@ -170,7 +170,7 @@ def test_our_back_end_is_one_for_dpdk(tmp_path: Path, options: str) -> None:
         front.forward("macswap")
         given, deadline = 0, time.monotonic() + 30
         while len(swapped) < len(sent):
-            given += back.give(sent[given : given + WINDOW])
+            given += back.give(sent[given : len(swapped) + WINDOW])
             swapped += back.take()
             assert time.monotonic() < deadline, f"{len(swapped)} of {given} came back"
         assert swapped == [frame[6:12] + frame[:6] + frame[12:] for frame in sent]
