@@ -56,6 +56,8 @@ class Stream:
                     socket.CMSG_SPACE(MOST_FILES * _DESCRIPTOR),
                     socket.MSG_WAITALL | socket.MSG_CMSG_CLOEXEC,
                 )
+            except BlockingIOError:
+                part, beside, reason = b"", [], "it does not answer"
             except OSError as error:
                 part, beside, reason = b"", [], error.strerror
             else:
