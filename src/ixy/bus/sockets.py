@@ -59,7 +59,7 @@ class Stream:
             except BlockingIOError:
                 part, beside, reason = b"", [], "it does not answer"
             except OSError as error:
-                part, beside, reason = b"", [], error.strerror
+                part, beside, reason = b"", [], str(error.strerror)
             else:
                 reason = "it has closed the connection"
             for level, kind, content in beside:
