@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from ixy.apps.workers import RUN, STOP, Workers, begin, told
-from ixy.compiled import JIT, compiled
+from ixy.compiled import compiled, inner
 from ixy.device import Device, pool_of, rx_batch, tx_batch
 from ixy.errors import IxyError
 from ixy.memory.ordered import array_at, copy_bytes, records
 from ixy.memory.pool import alloc_batch, free_batch, lengths, packet_address
-from ixy.system import cycles, give_way, pause
+from ixy.system import SPINS, cycles, give_way, pause
 from ixy.traffic.clock import calibrate
 from ixy.traffic.histogram import ERROR, Histogram
 from ixy.traffic.pacing import due, not_sent, pacer
@@ -73,16 +73,24 @@ def take_packets(rx, bufs, streams):
     return received
 
 
+@inner
+def spin(idle):
+    """Lets a moment pass, as `back_off`, but never sleeps: it would see packets late."""
+    if idle < SPINS:
+        pause()
+    else:
+        give_way()
+
+
 @compiled
 def measure_until_told(tx, rx, bufs, streams, run, pace, control):
-    """The worker: sends at its pace and takes what comes, without a pause in which it would see
-    packets late; ends some time after the last packet.
-    """
+    """The worker: sends at its pace and takes what comes; ends some time after the last packet."""
     begin(control[0])
     run[0].first = cycles()
     run[0].last = run[0].first
     seen = run[0].first
     sending = True
+    idle = 0
     word = told(control[0])
     while word != STOP:
         moment = cycles()
@@ -101,11 +109,9 @@ def measure_until_told(tx, rx, bufs, streams, run, pace, control):
             seen = moment
         elif moment - seen > run[0].linger:
             break
-        if not sent and not received:
-            if JIT:
-                pause()
-            else:
-                give_way()
+        idle = 0 if sent or received else idle + 1
+        if idle:
+            spin(idle)
         word = told(control[0])
 
 
@@ -146,8 +152,8 @@ class Latency:
         self._run[0]["linger"] = round(linger * ticks)
         bufs = np.zeros(BATCH, np.uint32)
         queues = tx.tx[0].record, rx.rx[0].record
-        words: tuple[Any, ...] = (bufs, self.sequence.record, self._run, pacer(rate))
-        self._loop = partial(measure_until_told, *queues, *words, self.workers.control)
+        words = bufs, self.sequence.record, self._run, pacer(rate), self.workers.control
+        self._loop = partial(measure_until_told, *queues, *words)
 
     def start(self) -> None:
         """Starts the worker. The devices should have a link: what waits for one is late."""
