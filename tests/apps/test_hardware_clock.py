@@ -40,8 +40,9 @@ def test_what_is_lost_is_missing_and_spoils_nothing() -> None:
 def test_what_comes_too_late_is_not_taken_for_the_next() -> None:
     with ixy.open("emu:loopback?delay=150000", queues=2) as device:
         clock = HardwareClock(device, device.mac)
-        found = [clock.sample() for _ in range(5)]
-        assert found == [None] * 5  # each message's stamp is of the one before it
+        for _ in range(5):  # the stamp of one that was given up would show less
+            elapsed = clock.sample()
+            assert elapsed is None or elapsed >= 150_000_000 - RESOLUTION
         clock.close()
 
 

@@ -1,7 +1,6 @@
 """`ixy latency` and `ixy reflect`: what they print and write."""
 
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -60,11 +59,11 @@ def test_for_people() -> None:
 
 
 def test_a_reflector_sends_them_back() -> None:
+    totals("reflect", "emu:source", "--count", 1)  # compiled once for all
     with start_ixy("reflect", "emu:cable:reflected", "--layer", 4, "--json") as reflector:
         try:
-            time.sleep(1)
             found = totals(
-                "latency", "emu:cable:reflected", "--count", COUNT, "--rate", RATE, "--wait", 20
+                "latency", "emu:cable:reflected", "--count", COUNT, "--rate", RATE, "--wait", 5
             )
         finally:
             reflector.terminate()
