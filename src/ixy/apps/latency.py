@@ -28,7 +28,7 @@ Run = np.dtype(
         ("limit", "i8"),  # packets to send
         ("duration", "i8"),  # ticks to send for; 0: no limit
         ("linger", "i8"),  # ticks without a packet, after the last was sent, until it is over
-        ("first", "i8"),  # ticks: when the first packet was sent, and the last one
+        ("first", "i8"),  # ticks: when sending began, and when packets were last due
         ("last", "i8"),
         ("taken", "i8"),  # packets from the receive rings
         ("over", "i8"),  # whether all have been sent
@@ -105,10 +105,10 @@ def measure_until_told(tx, rx, bufs, streams, run, pace, control):
         sent = 0
         if sending:
             wanted = due(pace[0], min(len(bufs), run[0].limit - streams[0].sent))
-            sent = send_stamped(tx[0], bufs[:wanted], streams[0])
-            not_sent(pace[0], wanted - sent)
-        if sent:
-            run[0].last = moment
+            if wanted:
+                sent = send_stamped(tx[0], bufs[:wanted], streams[0])
+                not_sent(pace[0], wanted - sent)
+                run[0].last = moment
         received = take_packets(rx[0], bufs, streams[0])
         run[0].taken += received
         if sending or received:
