@@ -28,9 +28,11 @@ X = 0x08  # the operand of ALU and JMP is X, not k
 RET_A = 0x10
 TAX, TXA = 0x00, 0x80
 
+ANCILLARY = range(0xFFFFF000, 0xFFFFF100)  # not in the packet: Linux's sockets answer such loads
+
 
 class Instruction(NamedTuple):
-    """One instruction; `jt` and `jf` are how many are skipped where a jump's test is true, false."""
+    """One instruction; a jump skips `jt` others if its test is true, `jf` if it is false."""
 
     code: int
     jt: int
@@ -62,15 +64,21 @@ def _fault(instruction: Instruction, behind: int) -> str:
     code, jt, jf, k = instruction
     if code not in KNOWN:
         return f"is unknown ({code:#06x})"
+    if code & 7 == LD and code & 0xE0 == ABS and k in ANCILLARY:
+        return "asks what no packet holds (inbound, outbound and the like): leave that out"
     if code in (LD | MEM, LDX | MEM, ST, STX) and k >= WORDS:
         return f"names a memory word {k} of {WORDS}"
     if code in (ALU | DIV, ALU | MOD) and k == 0:
         return "divides by zero"
+    return _jump_fault(instruction, behind) if code & 7 == JMP else ""
+
+
+def _jump_fault(instruction: Instruction, behind: int) -> str:
+    code, jt, jf, k = instruction
     if code == JMP | JA and k >> 31:
         return "jumps back (protochain does: name the protocols instead, such as 'ip6 proto 6')"
-    if code & 7 == JMP and (k if code == JMP | JA else max(jt, jf)) >= behind:
-        return "jumps behind the end"
-    return ""
+    farthest = k if code == JMP | JA else max(jt, jf)
+    return "jumps behind the end" if farthest >= behind else ""
 
 
 COMPUTE: dict[int, Callable[[int, int], int]] = {

@@ -1,8 +1,8 @@
 """Capture filters: tcpdump's expressions, as functions that packet loops call.
 
-    chosen = Filter("ip and udp port 53")
-    ... in a compiled function:
-        if verdict(entry, packet_address(pool, buf), length[buf], length[buf]):
+chosen = Filter("ip and udp port 53")
+... in a compiled function:
+    if verdict(entry, packet_address(pool, buf), length[buf], length[buf]):
 """
 
 import ctypes

@@ -10,10 +10,11 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from ixy.traffic import bpf
-from ixy.traffic.bpf import ALU, JMP, LD, LDX, RET, ST, STX, X, Instruction, Program
+from ixy.traffic.bpf import ALU, JMP, LD, LDX, RET, ST, STX, Instruction, Program, X
 
 WORD, LONG = ir.IntType(32), ir.IntType(64)
-VERDICT = ir.FunctionType(WORD, [LONG, WORD, WORD])  # where a packet is, its bytes there, its length
+# Of a packet's address, how many of its bytes are there, and its length on the wire
+VERDICT = ir.FunctionType(WORD, [LONG, WORD, WORD])
 
 _COMPARE = {bpf.JEQ: "==", bpf.JGT: ">", bpf.JGE: ">="}
 _COMPUTE = {
@@ -26,6 +27,8 @@ class MachineCode:
     """A checked program as a function of type VERDICT at `address`, as long as this object is."""
 
     def __init__(self, program: Program) -> None:
+        llvm.initialize_native_target()  # a second time does no harm
+        llvm.initialize_native_asmprinter()
         module = llvm.parse_assembly(str(Translation(program).module))
         module.verify()
         features = llvm.get_host_cpu_features().flatten()
@@ -119,9 +122,10 @@ class Translation:
         kind = ir.IntType(8 * size)
         place = build.inttoptr(build.add(self._packet, begin), kind.as_pointer())
         value = build.load(place, align=1)
-        value = build.zext(build.bswap(value) if size > 1 else value, WORD) if size < 4 else (
-            build.bswap(value)
-        )
+        if size > 1:
+            value = build.bswap(value)
+        if size < 4:
+            value = build.zext(value, WORD)
         if mode == bpf.MSH:
             return build.shl(build.and_(value, WORD(15)), WORD(2))
         return value
