@@ -61,7 +61,7 @@ def check(program: Program) -> None:
 
 def _fault(instruction: Instruction, behind: int) -> str:
     """What is wrong with an instruction that so many others stand behind."""
-    code, jt, jf, k = instruction
+    code, k = instruction.code, instruction.k
     if code not in KNOWN:
         return f"is unknown ({code:#06x})"
     if code & 7 == LD and code & 0xE0 == ABS and k in ANCILLARY:
