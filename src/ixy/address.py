@@ -3,7 +3,7 @@
 import itertools
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -14,9 +14,11 @@ from ixy.errors import IxyError
 from ixy.memory.pool import DEFAULT_BUFS, Mempool
 
 if TYPE_CHECKING:
+    from ixy.drivers.virtio.transport import Transport
     from ixy.emulator.intel82599.model import Intel82599
 
-KINDS = ("emu:WIRE", "0000:03:00.0 (a PCI address)", "vfio-user:SOCKET")
+KINDS = ("emu:WIRE", "0000:03:00.0 (a PCI address)", "vfio-user:SOCKET", "vhost-user:SOCKET")
+VIRTIO = ("packed", "mrg", "vlans")  # options that want (1) or refuse (0) a feature
 NUMBER = r"-?[0-9]{1,4000}"  # what int() takes
 _ports = itertools.count(1)  # emulated ports so far: the last byte of their MAC addresses
 _shared: list[Mempool] = []  # pool i serves queue i of every device that was opened without pools
@@ -47,10 +49,13 @@ def open_device(
     for name, value in (("queues", queues), ("itr", itr)):
         if value is not None:
             options.setdefault(name, f"{value:g}")
+    reach: Callable[[str, str, dict[str, str]], PciFunction | Transport]
     if kind == "emu":
         reach, others = _emulate, _emulated_options()
     elif kind == "vfio-user":
         reach, others = _reach_process, frozenset()
+    elif kind == "vhost-user":
+        reach, others = _reach_back_end, frozenset({"listen", *VIRTIO})
     elif PCI_ADDRESS.fullmatch(f"{kind}:{rest}"):
         reach, others = _reach_card, frozenset()
     else:
@@ -73,21 +78,20 @@ def parse(address: str) -> tuple[str, str, dict[str, str]]:
 
 
 class Shape(NamedTuple):
-    """What every kind of address has options for. `pool`: packet buffers, 0 for the usual number;
-    `itr`: microseconds between interrupts, None to poll.
+    """What a driver is asked for. `ring`, `pool`: descriptors and packet buffers of a queue, 0 for
+    the usual number; `itr`: microseconds between interrupts, None to poll.
     """
 
     queues: int
     ring: int
     pool: int
     itr: float | None
+    features: dict[str, bool]  # of virtio
 
 
 def _shape(address: str, options: dict[str, str], others: frozenset[str]) -> Shape:
     """Raises IxyError for an option that is neither of the shape nor one of the `others`."""
-    from ixy.drivers.ixgbe.driver import DEFAULT_RING
-
-    known = others.union(Shape._fields)
+    known = others.union(("queues", "ring", "pool", "itr"))
     for name in options:
         if name not in known:
             listed = ", ".join(sorted(known))
@@ -95,20 +99,40 @@ def _shape(address: str, options: dict[str, str], others: frozenset[str]) -> Sha
     queues = _number(address, options, "queues", 1)
     if queues > 64:
         raise IxyError(f"{address}: {queues} queues: give it 1 to 64")
-    ring = _number(address, options, "ring", DEFAULT_RING)
-    return Shape(queues, ring, _number(address, options, "pool", 0), _interval(address, options))
+    ring, pool = (_number(address, options, name, 0) for name in ("ring", "pool"))
+    features = {name: _switch(address, options, name) for name in VIRTIO if name in options}
+    return Shape(queues, ring, pool, _interval(address, options), features)
 
 
-def _drive(function: PciFunction, shape: Shape, pools: Sequence[Mempool] | None) -> Device:
-    """A card's driver, with its pools or those of this process."""
-    from ixy.drivers.ixgbe.driver import IxgbeDevice
-
+def _drive(
+    reached: "PciFunction | Transport", shape: Shape, pools: Sequence[Mempool] | None
+) -> Device:
+    """A device's driver, with its pools or those of this process."""
     try:
-        chosen = pools if pools is not None else _shared_pools(function, shape)
+        chosen = pools if pools is not None else _shared_pools(reached, shape)
+        if not isinstance(reached, PciFunction):
+            return _drive_virtio(reached, shape, chosen)
     except BaseException:
-        function.close()
+        reached.close()
         raise
-    return IxgbeDevice(function, chosen, shape.ring, shape.itr)
+    from ixy.drivers.ixgbe.driver import DEFAULT_RING, IxgbeDevice
+
+    return IxgbeDevice(reached, chosen, shape.ring or DEFAULT_RING, shape.itr)
+
+
+def _drive_virtio(transport: "Transport", shape: Shape, pools: Sequence[Mempool]) -> Device:
+    """Raises IxyError if it is asked for what the driver does not do."""
+    from ixy.datasheets.virtio import Feature
+    from ixy.drivers.virtio.driver import DEFAULT_RING, VirtioDevice
+
+    if shape.itr is not None:
+        raise IxyError(f"{transport.address}: the virtio driver has no interrupts: poll instead")
+    bits = {"packed": Feature.RING_PACKED, "mrg": Feature.MRG_RXBUF, "vlans": Feature.CTRL_VLAN}
+    wanted = refused = Feature(0)
+    for name, on in shape.features.items():
+        wanted, refused = (wanted | bits[name], refused) if on else (wanted, refused | bits[name])
+    ring = shape.ring or DEFAULT_RING
+    return VirtioDevice(transport, pools, ring, wanted=wanted, refused=refused)
 
 
 def _emulated_options() -> frozenset[str]:
@@ -166,7 +190,14 @@ def _reach_process(address: str, rest: str, options: dict[str, str]) -> PciFunct
     return VfioUserFunction(address, rest)
 
 
-def _shared_pools(function: PciFunction, shape: Shape) -> Sequence[Mempool]:
+def _reach_back_end(address: str, rest: str, options: dict[str, str]) -> "Transport":
+    """A vhost-user back end."""
+    from ixy.drivers.virtio.vhost_user import VhostUser
+
+    return VhostUser(address, rest, listener=_switch(address, options, "listen"))
+
+
+def _shared_pools(function: "PciFunction | Transport", shape: Shape) -> Sequence[Mempool]:
     """This process's pools, made when first needed: of the size asked for, or of the usual one; in
     huge pages if the function that needs them first needs them so.
     """
@@ -188,7 +219,7 @@ def _asked(pool: Mempool) -> int:
     return int(pool.record[0]["count"])
 
 
-def _make_pool(size: int, function: PciFunction) -> Mempool:
+def _make_pool(size: int, function: "PciFunction | Transport") -> Mempool:
     """In huge pages if the function needs them, or likes them and there are enough."""
     try:
         return Mempool(size, huge=function.huge or function.likes_huge, owned=False)
@@ -205,6 +236,13 @@ def _number(address: str, options: dict[str, str], name: str, default: int) -> i
     if not re.fullmatch(NUMBER, text) or int(text) <= 0:
         raise IxyError(f"{address}: {name}={text}: give it a positive number")
     return int(text)
+
+
+def _switch(address: str, options: dict[str, str], name: str) -> bool:
+    text = options.get(name, "0")
+    if text not in ("0", "1"):
+        raise IxyError(f"{address}: {name}={text}: give it 0 or 1")
+    return text == "1"
 
 
 def _interval(address: str, options: dict[str, str]) -> float | None:
