@@ -62,9 +62,9 @@ def measure(rounds: int = 5, seconds: float = 2.0) -> dict[str, Any]:
     raw: dict[str, dict[str, list[float]]] = {}
     mpps: dict[str, dict[str, list[float]]] = {}
     budget = seconds / rounds / len(mixes) / 2
+    order = np.random.default_rng(1).integers(0, PACKETS, VISITS)
     for _, (mix, frames) in itertools.product(range(rounds), mixes.items()):
-        order = np.random.default_rng(1).integers(0, PACKETS, VISITS)
-        accepted = sum(frames[at] == FRAMES["dns"] for at in order)
+        accepted = int(np.array([frame == FRAMES["dns"] for frame in frames])[order].sum())
         with candidates(frames, order) as rows:
             for row, figure in rows.items():
                 spent, rate = cost(figure, accepted, budget)
