@@ -30,9 +30,9 @@ from ixy.traffic.templates import numbered_frame
 
 EXPRESSION = "ip and udp port 53"
 PACKETS = 1024  # of each mix
-VISITS = 2**18  # in an order that is too long to be remembered by what predicts branches
+VISITS = 2**16  # in an order that is too long to be remembered by what predicts branches
 GOAL = 10.0  # Mpps of the mixed frames
-SLICE = 0.002  # seconds that one measurement takes, about
+SLICE = 0.0005  # seconds that one measurement takes, about
 
 Figure = Callable[[int], int]  # lets the packets pass so many times; returns how many were accepted
 
