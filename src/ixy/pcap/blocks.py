@@ -59,12 +59,14 @@ def interface_description(interface: Interface, snaplen: int) -> bytes:
     """Section 4.2: Ethernet, its times in nanoseconds."""
     options = b""
     if interface.name:
-        options += _option(2, interface.name.encode())  # if_name
+        options += _option(2, interface.name.encode(errors="replace"))  # if_name
     if interface.speed:
         options += _option(8, struct.pack("<Q", interface.speed))  # if_speed
     options += _option(9, b"\x09")  # if_tsresol
     if interface.filter:
-        options += _option(11, b"\0" + interface.filter.encode())  # if_filter: an expression
+        options += _option(
+            11, b"\0" + interface.filter.encode(errors="replace")
+        )  # if_filter: an expression
     return _block(1, struct.pack("<2HI", ETHERNET, 0, snaplen) + _ended(options))
 
 
