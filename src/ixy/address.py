@@ -4,6 +4,7 @@ import itertools
 import re
 import time
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -17,10 +18,16 @@ if TYPE_CHECKING:
     from ixy.drivers.virtio.transport import Transport
     from ixy.emulator.intel82599.model import Intel82599
 
-KINDS = ("emu:WIRE", "0000:03:00.0 (a PCI address)", "vfio-user:SOCKET", "vhost-user:SOCKET")
+KINDS = (
+    "emu:WIRE",
+    "qemu:MODEL:WIRE",
+    "0000:03:00.0 (a PCI address)",
+    "vfio-user:SOCKET",
+    "vhost-user:SOCKET",
+)
 VIRTIO = ("packed", "mrg", "vlans")  # options that want (1) or refuse (0) a feature
 NUMBER = r"-?[0-9]{1,4000}"  # what int() takes
-_ports = itertools.count(1)  # emulated ports so far: the last byte of their MAC addresses
+_ports = itertools.count(1)  # ports made here so far: the last byte of their MAC addresses
 _shared: list[Mempool] = []  # pool i serves queue i of every device that was opened without pools
 
 
@@ -54,6 +61,8 @@ def open_device(
         reach, others = _emulate, _emulated_options()
     elif kind == "vfio-user":
         reach, others = _reach_process, frozenset()
+    elif kind == "qemu":
+        reach, others = _reach_qemu, _qemu_options()
     elif kind == "vhost-user":
         reach, others = _reach_back_end, frozenset({"listen", *VIRTIO})
     elif PCI_ADDRESS.fullmatch(f"{kind}:{rest}"):
@@ -109,18 +118,47 @@ def _drive(
 ) -> Device:
     """A device's driver, with its pools or those of this process."""
     try:
+        driver = _driver_of(reached, shape)
         chosen = pools if pools is not None else _shared_pools(reached, shape)
-        if not isinstance(reached, PciFunction):
-            return _drive_virtio(reached, shape, chosen)
     except BaseException:
         reached.close()
         raise
-    from ixy.drivers.ixgbe.driver import DEFAULT_RING, IxgbeDevice
+    device = driver(chosen)
+    if isinstance(reached, PciFunction):
+        reached.begin()
+    return device
 
-    return IxgbeDevice(reached, chosen, shape.ring or DEFAULT_RING, shape.itr)
+
+def _driver_of(
+    reached: "PciFunction | Transport", shape: Shape
+) -> Callable[[Sequence[Mempool]], Device]:
+    """The driver for a device, all but its pools. Raises IxyError if there is none."""
+    from ixy.datasheets import intel82576, intel82599, virtio
+    from ixy.datasheets.pci import DEVICE_ID, VENDOR_ID
+    from ixy.drivers.igb.driver import IgbDevice
+    from ixy.drivers.intel.device import DEFAULT_RING
+    from ixy.drivers.ixgbe.driver import IxgbeDevice
+    from ixy.drivers.virtio.transport import pci_transport
+
+    if not isinstance(reached, PciFunction):
+        return _virtio_driver(reached, shape)
+    reached.check()
+    ids = reached.config_read(VENDOR_ID, 2), reached.config_read(DEVICE_ID, 2)
+    if ids in _ids(virtio):
+        return _virtio_driver(pci_transport(reached), shape)
+    for sheet, driver in ((intel82599, IxgbeDevice), (intel82576, IgbDevice)):
+        if ids in _ids(sheet):
+            ring, itr = shape.ring or DEFAULT_RING, shape.itr
+            return lambda pools: driver(reached, pools, ring, itr)
+    names = ", ".join(sheet.NAMES for sheet in (intel82599, intel82576, virtio))
+    raise IxyError(f"{reached.address}: no driver for {ids[0]:04x}:{ids[1]:04x}: it is no {names}")
 
 
-def _drive_virtio(transport: "Transport", shape: Shape, pools: Sequence[Mempool]) -> Device:
+def _ids(sheet: ModuleType) -> set[tuple[int, int]]:
+    return {(sheet.VENDOR, device) for device in sheet.MODELS.values()}
+
+
+def _virtio_driver(transport: "Transport", shape: Shape) -> Callable[[Sequence[Mempool]], Device]:
     """Raises IxyError if it is asked for what the driver does not do."""
     from ixy.datasheets.virtio import Feature
     from ixy.drivers.virtio.driver import DEFAULT_RING, VirtioDevice
@@ -132,13 +170,20 @@ def _drive_virtio(transport: "Transport", shape: Shape, pools: Sequence[Mempool]
     for name, on in shape.features.items():
         wanted, refused = (wanted | bits[name], refused) if on else (wanted, refused | bits[name])
     ring = shape.ring or DEFAULT_RING
-    return VirtioDevice(transport, pools, ring, wanted=wanted, refused=refused)
+    return lambda pools: VirtioDevice(transport, pools, ring, wanted=wanted, refused=refused)
 
 
 def _emulated_options() -> frozenset[str]:
     from ixy.emulator.wire import OPTIONS
 
     return OPTIONS | {"mac", "model", "fault"}
+
+
+def _qemu_options() -> frozenset[str]:
+    from ixy.bus import qemu
+    from ixy.emulator import wire
+
+    return wire.OPTIONS | qemu.OPTIONS | {"mac"}
 
 
 def _emulate(address: str, rest: str, options: dict[str, str]) -> PciFunction:
@@ -157,11 +202,7 @@ def emulated_card(address: str, wire: str, options: dict[str, str]) -> "Intel825
     from ixy.emulator.intel82599.model import Intel82599
     from ixy.emulator.wire import plug_in
 
-    mac = (
-        _mac(address, options["mac"])
-        if "mac" in options
-        else bytes([2, 0, 0, 0, 0, next(_ports) % 256])
-    )
+    mac = _mac(address, options)
     own = ("mac", "model", "fault")
     others = {name: _value(options[name]) for name in options if name not in own}
     plugged = plug_in(wire, others)
@@ -188,6 +229,20 @@ def _reach_process(address: str, rest: str, options: dict[str, str]) -> PciFunct
     from ixy.bus.vfio_user import VfioUserFunction
 
     return VfioUserFunction(address, rest)
+
+
+def _reach_qemu(address: str, rest: str, options: dict[str, str]) -> PciFunction:
+    """One of QEMU's own devices, plugged into one of our wires."""
+    from ixy.bus.qemu import OPTIONS, QemuFunction, properties_of
+    from ixy.emulator.pump import Pump
+    from ixy.emulator.wire import plug_in
+
+    model, _, wire = rest.partition(":")
+    properties = properties_of(address, model, options)
+    mac = _mac(address, options).hex(":")
+    own = {*OPTIONS, "mac", *Shape._fields}
+    others = {name: _value(options[name]) for name in options if name not in own}
+    return QemuFunction(address, model, properties | {"mac": mac}, Pump(plug_in(wire, others)))
 
 
 def _reach_back_end(address: str, rest: str, options: dict[str, str]) -> "Transport":
@@ -256,7 +311,9 @@ def _value(text: str) -> str | int:
     return int(text) if re.fullmatch(NUMBER, text) else text
 
 
-def _mac(address: str, text: str) -> bytes:
+def _mac(address: str, options: dict[str, str]) -> bytes:
+    """The address of a port that is made here: one of its own unless told."""
+    text = options.get("mac", f"02:00:00:00:00:{next(_ports) % 256:02x}")
     if not re.fullmatch(r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}", text):
         raise IxyError(f"{address}: write mac= as 02:00:00:00:00:01")
     mac = bytes.fromhex(text.replace(":", ""))

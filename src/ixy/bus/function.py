@@ -118,6 +118,9 @@ class PciFunction(Beyond, ABC):
     def dma_unmap(self, memory: DmaMemory) -> None:
         """Ends what `dma_map` began: an access from now on is a fault."""
 
+    def begin(self) -> None:
+        """The driver has set the device up: frames may come."""
+
     @abstractmethod
     def close(self) -> None:
         """Lets go of the function."""

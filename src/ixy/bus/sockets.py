@@ -56,8 +56,10 @@ class Stream:
                     socket.CMSG_SPACE(MOST_FILES * _DESCRIPTOR),
                     socket.MSG_WAITALL | socket.MSG_CMSG_CLOEXEC,
                 )
+            except BlockingIOError:
+                part, beside, reason = b"", [], "it does not answer"
             except OSError as error:
-                part, beside, reason = b"", [], error.strerror
+                part, beside, reason = b"", [], str(error.strerror)
             else:
                 reason = "it has closed the connection"
             for level, kind, content in beside:

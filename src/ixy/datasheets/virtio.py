@@ -6,7 +6,7 @@ import numpy as np
 
 from ixy.datasheets.registers import Datasheet, Fields, bit, bits
 
-VENDOR = 0x1AF4
+VENDOR, NAMES = 0x1AF4, "virtio network device"
 # PCI device ids (4.1.2, 4.1.2.3): a transitional device has the interface of version 0.9.5, too
 MODELS = {"virtio-net": 0x1041, "virtio-net-transitional": 0x1000}
 

@@ -6,7 +6,7 @@ ring. Its length, id and flags are one word, read and written at once.
 
 import numpy as np
 
-from ixy.compiled import compiled
+from ixy.compiled import inner
 from ixy.datasheets import virtio as sheet
 from ixy.device import HOT_PATHS
 from ixy.drivers.virtio.queue import COMMON, NOTHING, OFFER, PUBLISH, USED, rx_batch, tx_batch
@@ -20,13 +20,13 @@ DONE = sheet.PACKED_USED << FLAGS
 BOTH = sheet.PACKED_AVAIL << FLAGS | DONE
 
 
-@compiled
+@inner
 def turn(position, mask):
     """The two flags of a used descriptor, in the lap in which a position is."""
     return np.uint64(0 if position & (mask + 1) else BOTH)
 
 
-@compiled
+@inner
 def used(queue, position, mask):
     """See `queue.used`."""
     word = load_acquire(array_at(queue.ring, mask + 1, DESCRIPTOR)[position & mask], "word")
@@ -35,7 +35,7 @@ def used(queue, position, mask):
     return np.int64(word & np.uint64((1 << FLAGS) - 1))
 
 
-@compiled
+@inner
 def offer(queue, position, mask, number, address, length):
     """See `queue.offer`."""
     descriptor = array_at(queue.ring, mask + 1, DESCRIPTOR)[position & mask]
@@ -45,7 +45,7 @@ def offer(queue, position, mask, number, address, length):
     store_release(descriptor, "word", word)
 
 
-@compiled
+@inner
 def publish(queue):
     """See `queue.publish`. The first descriptor has told the device; but its flags must not be read
     before that is done (2.8.21.3): any exchange orders them.

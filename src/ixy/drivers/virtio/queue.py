@@ -16,7 +16,7 @@ import numpy as np
 from numba import from_dtype
 from numba.extending import overload
 
-from ixy.compiled import DEBUG, compiled
+from ixy.compiled import DEBUG, compiled, inner
 from ixy.device import pool_of
 from ixy.memory import pool as memory
 from ixy.memory.ordered import array_at, lock, store_release, unlock
@@ -97,7 +97,7 @@ overload(offer)(_chosen_from(OFFER))
 overload(publish)(_chosen_from(PUBLISH))
 
 
-@compiled
+@inner
 def fail(queue, lie, culprit):
     """The device has lied: nothing more is done with the queue."""
     queue.failed = lie
@@ -105,7 +105,7 @@ def fail(queue, lie, culprit):
     return False
 
 
-@compiled
+@inner
 def make_available(queue, count):
     """Lets the device have `count` more places, and wakes it if it sleeps."""
     queue.held += np.uint32(count)
@@ -125,7 +125,7 @@ def notify(queue):
     queue.notified += np.uint64(1)
 
 
-@compiled
+@inner
 def is_in_flight(queue, position, end, number):
     """Whether the device has, from a position to the end, a place of this id: it and its buffer are
     swapped with the first one's.
@@ -158,7 +158,7 @@ def rx_batch(queue, bufs):
     return received
 
 
-@compiled
+@inner
 def take(queue, bufs):
     """Takes packets off the ring."""
     pool, header = pool_of(queue), np.int64(queue.header)
@@ -194,7 +194,7 @@ def take(queue, bufs):
     return received
 
 
-@compiled
+@inner
 def is_whole(queue, pool, buf, size):
     """Whether a buffer with `size` bytes behind the header is a packet to deliver; what is not is
     counted, and its bytes do not matter.
@@ -216,7 +216,7 @@ def is_whole(queue, pool, buf, size):
     return good
 
 
-@compiled
+@inner
 def refill(queue):
     """Puts empty buffers into the ring; returns how many the pool had."""
     pool, header = pool_of(queue), np.uint64(queue.header)
@@ -261,7 +261,7 @@ def tx_batch(queue, bufs):
     return room
 
 
-@compiled
+@inner
 def put(queue, bufs):
     """Puts packets on a ring that has room for them."""
     pool, header = pool_of(queue), np.uint64(queue.header)
@@ -286,7 +286,7 @@ def put(queue, bufs):
     make_available(queue, len(bufs))
 
 
-@compiled
+@inner
 def clear_header(address):
     """Before a packet at `address`: nothing is asked of the device (5.1.6.2). Mostly it stands
     there already: what is only read, the device's core need not fetch again.
@@ -297,7 +297,7 @@ def clear_header(address):
         header.rest = 0
 
 
-@compiled
+@inner
 def reclaim(queue):
     """Gives the pool back the buffers of packets that have been sent."""
     ids = array_at(queue.ids, queue.size, np.uint16)

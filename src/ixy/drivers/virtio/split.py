@@ -7,7 +7,7 @@ send, lengths; and so does the available ring, unless the device does not keep t
 
 import numpy as np
 
-from ixy.compiled import compiled
+from ixy.compiled import inner
 from ixy.datasheets import virtio as sheet
 from ixy.device import HOT_PATHS
 from ixy.drivers.virtio.queue import (
@@ -29,7 +29,7 @@ ENTRY = np.dtype([("id", "u2")])  # of the available ring
 RINGS = 4  # bytes from where the available and the used ring begin to their first entries
 
 
-@compiled
+@inner
 def used(queue, position, mask):
     """See `queue.used`. The used index is read only when all that it told of has been taken."""
     if position == np.int64(queue.seen):
@@ -48,7 +48,7 @@ def used(queue, position, mask):
     return number << 32 | np.int64(load_acquire(element, "length"))
 
 
-@compiled
+@inner
 def offer(queue, position, mask, number, address, length):
     """See `queue.offer`. What is only read, the device's core need not fetch again."""
     apart = np.int64(queue.apart)
@@ -67,7 +67,7 @@ def offer(queue, position, mask, number, address, length):
         available[position & last].id = number - apart
 
 
-@compiled
+@inner
 def publish(queue):
     """See `queue.publish`."""
     index = np.int64(queue.oldest) + np.int64(queue.held) & 0xFFFF

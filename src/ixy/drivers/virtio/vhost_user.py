@@ -24,7 +24,7 @@ from ixy.drivers.virtio.transport import Transport
 from ixy.errors import IxyError
 from ixy.memory.dma import DmaMemory
 
-PATIENCE = 2.0  # seconds that the back end has for an answer
+PATIENCE = 10.0  # seconds that the back end has for an answer: some make their buffers meanwhile
 LISTENING = 60.0  # and to connect, the first time
 RETRY = 0.05  # seconds between two tries to find the next one
 MOST = 32768  # descriptors of a ring (2.7)
@@ -58,6 +58,7 @@ class VhostUser(Transport, Beyond):
         self._wake = os.eventfd(0, os.EFD_CLOEXEC)
         self._watcher = threading.Thread(target=self._watch, name="ixy-vhost-user", daemon=True)
         self._error: IxyError | None = None
+        self._told = False
 
     def begin(self) -> Feature:
         """What the back end offers, of what concerns rings. Raises IxyError if there is none."""
@@ -114,19 +115,21 @@ class VhostUser(Transport, Beyond):
         self._memories.remove(memory)
 
     def close(self) -> None:
-        """Hangs up."""
+        """Hangs up. A second call does nothing."""
+        if self._wake < 0:
+            return
         self._hang_up()
         if self._server:
             self._server.close()
             with suppress(OSError):
                 os.unlink(self._path)
         close_all([file for ring in self._rings for file in ring[2:]] + [self._wake])
-        self._rings.clear()
+        self._wake = -1
 
     @property
     def connected(self) -> bool:
-        """Whether a back end is there."""
-        return self._stream is not None
+        """Whether a back end is there, and has been told everything."""
+        return self._told
 
     def check(self) -> None:
         """Raises IxyError if the back end that is there is of no use."""
@@ -146,7 +149,7 @@ class VhostUser(Transport, Beyond):
         self._stream = Stream(connection, PATIENCE)
 
     def _hang_up(self) -> None:
-        stream, self._stream = self._stream, None
+        stream, self._stream, self._told = self._stream, None, False
         if stream:
             stream.close()
 
@@ -184,6 +187,7 @@ class VhostUser(Transport, Beyond):
         if self._extra:  # rings are disabled then, until they are told otherwise
             for index in range(len(self._rings)):
                 self._ask(Request.SET_VRING_ENABLE, sheet.RING_STATE.pack(index, 1))
+        self._told = True
 
     def _watch(self) -> None:
         """Waits until the back end goes, and then for the next one."""
@@ -196,6 +200,7 @@ class VhostUser(Transport, Beyond):
                     raise IxyError(f"{self.address}: {lacks}: restart both")
                 self.restarted()
                 self._tell()
+                self._error = None
             except IxyError as error:
                 if self._stream and not isinstance(error, Broken):
                     self._error = error  # it is there, but not one that we can use
