@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Protocol, Self
+from typing import Annotated, Any, Protocol, Self, TextIO
 
 import typer
 
@@ -58,19 +58,27 @@ class Session:
     """One run of a command, as a context: devices, the time it took, how it ended. Leaving it
     prints the totals.
 
-    `results` are the command's own totals, set anew when they are known. `bounded`: the run has an
+    `results` are the command's own totals, set anew when they are known; `report` (stdout) is where
+    all totals go. `bounded`: the run has an
     end of its own, which a signal would cut short. `exit_code` tells, afterwards, whether all was
     done that was asked.
     """
 
     def __init__(
-        self, addresses: Sequence[str], *, as_json: bool, bounded: bool, results: dict[str, Any]
+        self,
+        addresses: Sequence[str],
+        *,
+        as_json: bool,
+        bounded: bool,
+        results: dict[str, Any],
+        report: TextIO | None = None,
     ) -> None:
-        self.addresses, self.as_json, self.bounded, self.results = (
+        self.addresses, self.as_json, self.bounded, self.results, self.report = (
             addresses,
             as_json,
             bounded,
             results,
+            report or sys.stdout,
         )
         self.devices: list[Any] = []
         self.seconds = 0.0
@@ -187,16 +195,17 @@ class Session:
         ports = list(self._port_totals())
         if self.as_json:
             totals = {"seconds": round(self.seconds, 6), "ports": ports, **self.results}
-            print(json.dumps(totals), flush=True)
+            print(json.dumps(totals), file=self.report, flush=True)
             return
         for port in ports:
             drops = ", ".join(f"{count} {name}" for name, count in port["dropped"].items() if count)
             print(
                 f"{port['address']}: received {port['rx_packets']}, sent {port['tx_packets']},"
-                f" dropped {drops or 0}"
+                f" dropped {drops or 0}",
+                file=self.report,
             )
         words = ", ".join(f"{name} {value}" for name, value in self.results.items())
-        print(f"{words} in {self.seconds:.3f} s", flush=True)
+        print(f"{words} in {self.seconds:.3f} s", file=self.report, flush=True)
 
     def _port_totals(self) -> Iterator[dict[str, Any]]:
         """Each port's part of the JSON object."""
