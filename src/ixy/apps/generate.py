@@ -7,24 +7,25 @@ from typing import Any
 import numpy as np
 
 from ixy.apps.workers import RUN, Workers, begin, claim, refund, told
-from ixy.compiled import compiled
+from ixy.compiled import compiled, inner
 from ixy.device import Device, pool_of, rx_batch, tx_batch
 from ixy.errors import IxyError
 from ixy.memory.ordered import address_of
-from ixy.memory.pool import Reserve, free_batch
+from ixy.memory.pool import free_batch
 from ixy.system import back_off, cycles
 from ixy.traffic.histogram import Histogram
 from ixy.traffic.pacing import TOGETHER, await_due, departed, departures, due, not_sent, pacer
 from ixy.traffic.report import report
+from ixy.traffic.reserve import Reserve
 from ixy.traffic.sizes import Sizes, parse_sizes
 from ixy.traffic.stream import Stream, prepare
-from ixy.traffic.templates import numbered_frame
+from ixy.traffic.templates import MIN_SIZE, numbered_frame
 
 BATCH = 64
 LEAST_BUFFERS = 48  # of the stream's own: the ring gives them back in batches of 32
 
 
-@compiled
+@inner
 def depart(tx, bufs, pace, gone, gaps):
     """Sends packets whose time has come; returns how many the ring took."""
     count = due(pace, len(bufs))
@@ -96,9 +97,10 @@ class Generator:
         self.workers = Workers(count)
         queues = len(device.tx)
         sizes = parse_sizes(str(size)) if isinstance(size, int | str) else size
+        shortest = sizes.least if sizes else MIN_SIZE
         self._streams = [
             Stream(
-                numbered_frame(flow=queue, source=device.mac) if template is None else template,
+                numbered_frame(shortest, queue, device.mac) if template is None else template,
                 sizes=sizes, vary=vary, seed=seed, part=(queue, queues), numbered=template is None,
             )
             for queue in range(queues)
@@ -129,9 +131,8 @@ class Generator:
         bufs = np.zeros((2, self._batch), np.uint32)
         pace, gone, gaps = self._paces[queue], self._gone[queue], self._gaps[queue].record
         words: tuple[Any, ...] = (stream.record, stream.fields, pace, gone, gaps)
-        return partial(
-            generate_until_told, tx.record, rx.record, bufs, *words, self.workers.control
-        )
+        words = (tx.record, rx.record, bufs, *words, self.workers.control)
+        return partial(generate_until_told, *words)
 
     def close(self) -> None:
         """Stops the workers; the device and its buffers are free for others then."""

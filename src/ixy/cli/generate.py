@@ -27,15 +27,15 @@ def command(
     template: Annotated[
         str | None,
         typer.Option(
-            help="A frame: udp4, udp6, tcp-syn, arp, icmp, vlan; FILE.pcap:N; hexadecimal digits; or"
-            " in scapy's words, such as 'Ether()/IP(dst=\"10.0.0.1\")/UDP()'."
+            help="A frame: udp4, udp6, tcp-syn, arp, icmp, vlan; FILE.pcap:N; hex digits; or"
+            " in scapy's words: 'Ether()/IP(dst=\"10.0.0.1\")/UDP()'."
         ),
     ] = None,
     vary: Annotated[
         list[str] | None,
         typer.Option(
-            help="FIELD=inc(A,B), inc(A,B,STEP), random(A,B) or list(A,B,...); as often as there are"
-            " fields, such as ip.src, udp.dport, vlan.id, or at(OFFSET,BYTES)."
+            help="FIELD=inc(A,B), inc(A,B,STEP), random(A,B) or list(A,B,...); as often as there"
+            " are fields, such as ip.src, udp.dport, vlan.id, or at(OFFSET,BYTES)."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of random fields, sizes and gaps.")] = 1,

@@ -274,28 +274,3 @@ class Mempool:
         if DEBUG and len(held):
             what = f"{len(held)} leaked at close, the first"
             raise BufferMisuse(what, self.first + held[0], self._takers[held[0]])
-
-
-class Reserve:
-    """Buffers of a pool that are set apart for one user, as far as there are `count` of them.
-
-    `record[0]` is a pool to compiled code: the pool's own memory, with a stack of these buffers
-    alone. A transmit queue whose `pool` is this record gives them back here: nobody else ever
-    writes to them, and what they hold stays.
-    """
-
-    def __init__(self, pool: Mempool, count: int) -> None:
-        self._pool = pool
-        self.bufs = pool.take(count)
-        """Their numbers, u4."""
-        self._stack = self.bufs.copy()
-        self.record = records(1, Pool)
-        self.record[:] = pool.record
-        reserve = self.record[0]
-        reserve["stack"], reserve["lock"] = address_of(self._stack), 0
-        reserve["top"] = reserve["usable"] = len(self._stack)
-
-    def close(self) -> None:
-        """Gives back to the pool those that are here. Those still on a ring go there with it."""
-        free = np.zeros(len(self._stack), np.uint32)
-        self._pool.give(free[: _alloc(self.record, free, 1)])

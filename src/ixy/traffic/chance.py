@@ -4,13 +4,13 @@ import hashlib
 
 import numpy as np
 
-from ixy.compiled import compiled
+from ixy.compiled import inner
 
 LEFT, RIGHT, LAST = np.uint64(13), np.uint64(7), np.uint64(17)
 HALF, WORD = np.uint64(32), np.uint64(2**32)
 
 
-@compiled
+@inner
 def draw(state):
     """64 random bits, from a record with a field `random` (u8, never 0): the xorshift generator of
     Marsaglia (Journal of Statistical Software 8(14), 2003).
@@ -23,7 +23,7 @@ def draw(state):
     return word
 
 
-@compiled
+@inner
 def draw_below(state, limit):
     """A random number (u8) below a limit; any of 64 bits for the limit 0."""
     word = draw(state)

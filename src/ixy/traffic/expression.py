@@ -136,7 +136,8 @@ def _literal(node: ast.expr, mac: str) -> Any:
         if isinstance(value, int | float):
             return -value
     if isinstance(node, ast.List | ast.Tuple):
-        return type([] if isinstance(node, ast.List) else ())(_literal(n, mac) for n in node.elts)
+        values = [_literal(each, mac) for each in node.elts]
+        return values if isinstance(node, ast.List) else tuple(values)
     if isinstance(node, ast.Call) or (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)):
         return _packet(node, mac)
     raise IxyError(f"{ast.unparse(node)} is no literal: give it a number, text, bytes or a list")

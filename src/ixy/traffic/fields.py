@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ixy.compiled import compiled
+from ixy.compiled import inner
 from ixy.errors import IxyError
 from ixy.memory.ordered import address_of, array_at
 from ixy.traffic.chance import draw_below
@@ -47,7 +47,7 @@ Field = np.dtype(
 )
 
 
-@compiled
+@inner
 def next_value(field, state):
     """A field's value for the packet to be written; `state` has a `size` and a `random`."""
     if field.kind == SIZE:
@@ -70,7 +70,7 @@ def next_value(field, state):
     return value
 
 
-@compiled
+@inner
 def put(field, target, number):
     """Writes a field, given its window's number, into the packet at an address."""
     word = big_endian(number << field.lift)
@@ -89,7 +89,7 @@ def put(field, target, number):
         one[0] = np.uint64(one[0]) & field.keep | word
 
 
-@compiled
+@inner
 def share(number, covered, shift):
     """What a window's number adds to a sum of 16-bit words, as one of less than 42 bits."""
     number &= covered

@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 
-from ixy.compiled import JIT, compiled
+from ixy.compiled import JIT, inner
 from ixy.memory.ordered import records
 from ixy.system import NAP, cycles, give_way, nap, pause
 from ixy.traffic.chance import draw, seeded
@@ -86,13 +86,13 @@ def departures(
 ) -> np.ndarray[tuple[int], np.dtype[np.void]]:
     """A record for `departed`, of packets that a pacer of the same settings sends."""
     record = records(1, Departures)
-    record[0]["ns_per_tick"] = clock().ns_per_tick
-    record[0]["gaps"] = rate is not None
+    if rate:
+        record[0]["gaps"], record[0]["ns_per_tick"] = True, clock().ns_per_tick
     record[0]["nominal"] = 1e9 / rate if rate and not poisson else 0
     return record
 
 
-@compiled
+@inner
 def due(pacer, most):
     """How many packets are to be sent now, at most so many. They count as sent: give the rest to
     `not_sent`.
@@ -102,7 +102,7 @@ def due(pacer, most):
     return due_at(pacer, cycles(), most)
 
 
-@compiled
+@inner
 def due_at(pacer, time, most):
     """`due` at a time of your own: ticks."""
     if pacer.origin == 0:
@@ -126,7 +126,7 @@ def due_at(pacer, time, most):
     return count
 
 
-@compiled
+@inner
 def next_gap(pacer):
     """Ticks from one packet to the next."""
     if pacer.poisson:
@@ -134,14 +134,14 @@ def next_gap(pacer):
     return pacer.gap
 
 
-@compiled
+@inner
 def not_sent(pacer, count):
     """Takes back packets that were due and that the ring had no room for: they are due again."""
     if pacer.gap:
         pacer.owed += np.uint32(count)
 
 
-@compiled
+@inner
 def await_due(pacer):
     """Lets a moment pass until the next packet is due: spins, but sleeps while that is far off."""
     left = pacer.next - float(cycles() - pacer.origin)
@@ -153,7 +153,7 @@ def await_due(pacer):
         give_way()
 
 
-@compiled
+@inner
 def departed(departures, gaps, time, count):
     """Notes that packets left at a time (ticks), with one doorbell: one after the other, without a
     gap between them. `gaps` is a histogram's record.

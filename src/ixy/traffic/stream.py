@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ixy.compiled import compiled
+from ixy.compiled import compiled, inner
 from ixy.errors import IxyError
 from ixy.memory.ordered import address_of, array_at, records
 from ixy.memory.pool import alloc_batch, lengths, packet_address
@@ -54,7 +54,7 @@ ALL = 0xFFFF
 WORD, HALF = np.uint64(ALL), np.uint64(16)
 
 
-@compiled
+@inner
 def prepare(pool, bufs, stream, fields):
     """Takes buffers of the stream's own and writes the next packets; returns how many."""
     count = alloc_batch(pool, bufs)
@@ -65,7 +65,7 @@ def prepare(pool, bufs, stream, fields):
     return count
 
 
-@compiled
+@inner
 def write_packet(target, stream, fields):
     """Makes the packet at an address, which holds the template, the stream's next one."""
     if stream.choices > 1:
@@ -91,7 +91,7 @@ def write_packet(target, stream, fields):
         put_sum(target + stream.l4_at, l4, stream.udp)
 
 
-@compiled
+@inner
 def put_sum(place, total, udp):
     """Writes the complement of a sum of 16-bit words, which is not 0."""
     for _ in range(3):
@@ -161,6 +161,8 @@ def resized(template: bytes, size: int) -> bytes:
     checksums right. Raises IxyError if it does not fit.
     """
     layout = Layout(template)
+    if layout.end == len(template) == size:
+        return template
     if layout.end > size:
         raise IxyError(f"a template of {layout.end} bytes: a size of {size} would cut it")
     if layout.fragment:
