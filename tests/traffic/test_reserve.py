@@ -62,3 +62,15 @@ def test_what_they_hold_is_the_pool_s_memory(pool: Mempool) -> None:
     pool.fill(reserve.bufs[0], b"abc")
     assert bytes(pool.view(reserve.bufs[0])) == b"abc"
     reserve.close()
+
+
+def test_there_is_room_for_others(pool: Mempool) -> None:
+    others = pool.take(10)
+    reserve = Reserve(pool, 20, others=10)
+    give(reserve.record, others)
+    assert pool.available == 34
+    mine = np.zeros(64, np.uint32)
+    assert take(reserve.record, mine) == 30
+    assert not reserve.filled[mine[:30] - pool.first].any()
+    give(reserve.record, mine[:30])
+    reserve.close()
