@@ -71,7 +71,7 @@ def measure(
     mpps = rows["ixy five fields"]["Mpps"]
     absent = [f"no row {peer.name}: {peer.missing()}" for peer in peers if peer.missing()]
     return {
-        "unit": "cycles per packet of 60 bytes, and Mpps of a core",
+        "unit": "cycles per packet, and Mpps",
         "machine": describe(),
         "rows": rows,
         "rounds": raw,

@@ -56,7 +56,7 @@ class Testpmd(Peer):
 
     def mpps(self, seconds: float) -> float:
         """From the word to start to the word to stop."""
-        with namespace() if self._kernel else contextlib.nullcontext([]) as inside:
+        with namespace(self._kernel) as inside:
             command = [
                 *inside,
                 self._program,
