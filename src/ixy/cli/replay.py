@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ixy.cli.session import Json, Seconds, Session
+from ixy.cli.session import Json, Queues, Seconds, Session
 from ixy.errors import IxyError
 
 NAME = "replay"
@@ -20,23 +20,25 @@ def command(
         typer.Option(help="max, a factor of the recorded speed such as 1x, or packets per second."),
     ] = "max",
     loop: Annotated[int, typer.Option(help="How many times.", min=1)] = 1,
+    queues: Queues = 1,
     seconds: Seconds = None,
     as_json: Json = False,
 ) -> int:
     """Opens file and device, sends until the end, prints the totals."""
     factor, rate = parse_speed(speed)
-    nothing = {"frames": 0, "sent": 0}
+    nothing = {"frames": 0, "sent": 0, "timing": None}
     with Session([device], as_json=as_json, bounded=True, results=nothing) as session:
         from ixy.apps.replay import Replayer
 
-        (opened,) = session.open()
+        (opened,) = session.open(queues)
         app = Replayer(opened, file, speed=factor, rate=rate, loops=loop)
         session.run(app, seconds)
         if app.warning:
             session.warn(app.warning)
         unread = session.unread(0, app.taken)
         session.drops[0] |= {"unread": unread, "bad_size": app.bad_size}
-        session.results = {"frames": app.frames, "sent": app.sent}
+        timing = app.timing.summary() if app.timing else None
+        session.results = {"frames": app.frames, "sent": app.sent, "timing": timing}
     return session.exit_code
 
 
