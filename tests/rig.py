@@ -14,12 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ixy.compiled import call, compiled
 from ixy.drivers.ixgbe.driver import IxgbeDevice
 from ixy.emulator.bus import EmulatedFunction
 from ixy.emulator.intel82599.model import Intel82599
 from ixy.emulator.wire import Wire
 from ixy.emulator.wire.frames import commit, drop, peek, reserve
 from ixy.memory.dma import DmaMemory
+from ixy.memory.ordered import address_of
 from ixy.memory.pool import Mempool
 
 MAC = bytes.fromhex("020000000001")
@@ -233,3 +235,13 @@ def arrived(bare: Bare, frame: bytes, slot: int = 0) -> bool:
     bare.wire.arrive(frame)
     bare.step()
     return bare.received(slot)[8] & 1 == 1
+
+
+@compiled
+def _call(address: int, argument: int) -> None:
+    call(address, argument)
+
+
+def pump(wire: Wire) -> None:
+    """One round of a wire."""
+    _call(int(wire.record[0]["pump"]), address_of(wire.record))

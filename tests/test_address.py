@@ -59,10 +59,10 @@ BAD = {
     "emu:tap:": "tap:IF",
     "emu:tap:a-name-that-is-too-long": "1 to 15",
     # options
-    "emu:loopback?colour=red": "mac, model, pace, pool, queues, ring, size",
+    "emu:loopback?colour=red": "mac, model, pace, pool, queues, rate, reorder, ring",
     "emu:loopback?size=60": "loopback has no option size",
     "emu:loopback?pace=real": "loopback has no option pace",
-    "emu:source?pace=real": "flows, size, verify",
+    "emu:source?pace=real": "flows, loss, rate, reorder, seed, share, size, verify",
     "emu:loopback?queues": "positive|name=value",
     "emu:loopback?=4": "option|name=value",
     "emu:loopback?&": "name=value",

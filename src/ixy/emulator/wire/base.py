@@ -87,6 +87,10 @@ class Wire:
         """Frames lost beyond the port, by reason."""
         return {"wire_lost": int(self.record[0]["lost"])}
 
+    def planted(self) -> dict[str, Any]:
+        """What it did to frames on purpose, by name."""
+        return {}
+
     def close(self) -> None:
         """Unplugs it. The port does not run any more."""
         self.rings.close()
