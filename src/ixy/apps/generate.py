@@ -1,115 +1,160 @@
-"""`ixy generate`: numbered UDP frames, at a rate or as fast as possible."""
+"""`ixy generate`: packets of a template, at a rate or as fast as possible."""
 
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from ixy.apps.workers import RUN, Workers, begin, claim, refund, told
-from ixy.compiled import compiled
+from ixy.compiled import compiled, inner
 from ixy.device import Device, pool_of, rx_batch, tx_batch
-from ixy.memory.ordered import address_of, copy_bytes, records
-from ixy.memory.pool import alloc_batch, free_batch, lengths, packet_address
-from ixy.system import back_off
-from ixy.traffic.pacing import due, not_sent, pacer
-from ixy.traffic.templates import numbered_frame, set_number
+from ixy.errors import IxyError
+from ixy.memory.ordered import address_of
+from ixy.memory.pool import free_batch
+from ixy.system import back_off, cycles
+from ixy.traffic.histogram import Histogram
+from ixy.traffic.pacing import TOGETHER, await_due, departed, departures, due, not_sent, pacer
+from ixy.traffic.report import report
+from ixy.traffic.reserve import Reserve
+from ixy.traffic.sizes import Sizes, parse_sizes
+from ixy.traffic.stream import Stream, prepare
+from ixy.traffic.templates import MIN_SIZE, numbered_frame
 
 BATCH = 64
-
-Stream = np.dtype(
-    [
-        ("frame", "u8"),  # the template
-        ("size", "u4"),
-        ("sent", "u8"),  # packets given to the ring, and so the next one's number
-        ("received", "u8"),  # packets that came back
-    ],
-    align=True,
-)
+LEAST_BUFFERS = 48  # of the stream's own: the ring gives them back in batches of 32
 
 
-@compiled
-def send_numbered(tx, bufs, stream):
-    """Fills and numbers buffers and sends them; returns how many the ring took."""
-    pool = pool_of(tx)
-    count = alloc_batch(pool, bufs)
-    length = lengths(pool)
-    for i in range(count):
-        target = packet_address(pool, bufs[i])
-        copy_bytes(target, stream.frame, stream.size)
-        set_number(target, stream.sent + np.uint64(i))
-        length[bufs[i]] = stream.size
+@inner
+def depart(tx, bufs, pace, gone, gaps):
+    """Sends packets whose time has come; returns how many the ring took."""
+    count = due(pace, len(bufs))
     sent = tx_batch(tx, bufs[:count])
-    free_batch(pool, bufs[sent:count])
-    stream.sent += np.uint64(sent)
+    not_sent(pace, count - sent)
+    if sent:
+        departed(gone, gaps, cycles(), sent)
     return sent
 
 
 @compiled
-def generate_until_told(tx, rx, bufs, stream, pace, control):
+def generate_until_told(tx, rx, bufs, stream, fields, pace, gone, gaps, control):
     """One worker: a queue pair, until it is told to stop or the budget is used up. What comes back
     is only counted.
+
+    Packets are prepared while the one before them waits for its time. Those that the ring has no
+    room for are sent later, as they are.
     """
     begin(control[0])
+    pool = pool_of(tx[0])
+    ready, back = bufs[0], bufs[1]
+    first = 0
+    last = 0
     idle = 0
     while told(control[0]) == RUN:
-        granted = claim(control[0], due(pace[0], BATCH))
-        sent = send_numbered(tx[0], bufs[:granted], stream[0])
-        refund(control[0], granted - sent)
-        not_sent(pace[0], granted - sent)
-        received = rx_batch(rx[0], bufs)
-        free_batch(pool_of(rx[0]), bufs[:received])
-        stream[0].received += np.uint64(received)
-        idle = 0 if sent or received else idle + 1
-        if idle:
+        if first == last:
+            granted = claim(control[0], len(ready))
+            first = 0
+            last = prepare(pool, ready[:granted], stream[0], fields)
+            refund(control[0], granted - last)
+        sent = depart(tx[0], ready[first:last], pace[0], gone[0], gaps[0])
+        first += sent
+        received = rx_batch(rx[0], back)
+        free_batch(pool_of(rx[0]), back[:received])
+        gone[0].returned += np.uint64(received)
+        if sent or received:
+            idle = 0
+        elif first < last and pace[0].gap > 0:
+            await_due(pace[0])
+        else:
+            idle += 1
             back_off(idle)
+    if first < last:
+        free_batch(pool, ready[first:last])
 
 
 class Generator:
-    """Sends `size`-byte frames (without the CRC) from an open device, a worker and a flow per
-    queue.
+    """Sends packets from an open device, a worker and a stream per queue.
 
-    `rate` in packets per second, None for as many as possible; `count` frames, None for no limit.
-    Raises IxyError for a size that Ethernet does not carry.
+    `template` is a frame without its CRC, None for numbered UDP frames, a flow per queue. `size`
+    in bytes, or as `--size` says; None: that of the template. `vary`: what varies in it, see
+    `Stream`. `rate` in packets per second, None for as many as possible; `poisson`: their gaps are
+    exponential; `count` packets, None for no limit. Raises IxyError for what cannot be sent.
     """
 
     def __init__(
-        self, device: Device, *, size: int = 60, rate: float | None = None, count: int | None = None
+        self,
+        device: Device,
+        *,
+        template: bytes | None = None,
+        size: int | str | Sizes | None = None,
+        vary: Sequence[str] = (),
+        seed: int = 1,
+        rate: float | None = None,
+        poisson: bool = False,
+        count: int | None = None,
     ) -> None:
-        self.device, self.count = device, count
+        self.device, self.count, self.poisson = device, count, poisson
         self.workers = Workers(count)
-        queues = range(len(device.tx))
-        self._frames = [
-            np.frombuffer(numbered_frame(size, flow, device.mac), np.uint8) for flow in queues
-        ]
-        self._streams = [records(1, Stream) for _ in queues]
-        self._loops = []
-        for queue, stream, frame in zip(queues, self._streams, self._frames, strict=True):
-            stream[0]["frame"], stream[0]["size"] = address_of(frame), size
-            records_of_queue = device.tx[queue].record, device.rx[queue].record
-            pace = pacer(rate / len(queues) if rate else None)
-            self._loops.append(
-                partial(
-                    generate_until_told,
-                    *records_of_queue,
-                    np.zeros(BATCH, np.uint32),
-                    stream,
-                    pace,
-                    self.workers.control,
-                )
+        queues = len(device.tx)
+        sizes = parse_sizes(str(size)) if isinstance(size, int | str) else size
+        shortest = sizes.least if sizes else MIN_SIZE
+        self._streams = [
+            Stream(
+                numbered_frame(shortest, queue, device.mac) if template is None else template,
+                sizes=sizes, vary=vary, seed=seed, part=(queue, queues), numbered=template is None,
             )
+            for queue in range(queues)
+        ]  # fmt: skip
+        pace = rate / queues if rate else None
+        self._paces = [pacer(pace, poisson=poisson, seed=(seed, queue)) for queue in range(queues)]
+        self._gone = [departures(pace, poisson=poisson) for _ in range(queues)]
+        self._gaps = [Histogram() for _ in range(queues)]
+        self._batch = min(max(round(2e-9 * TOGETHER * pace), 1), BATCH) if pace else BATCH
+        self._reserves: list[Reserve] = []
 
     def start(self) -> None:
-        """Starts the workers."""
-        self.workers.start(self._loops, self.device)
+        """Fills the buffers and starts the workers. Raises IxyError if there are too few."""
+        self.device.before_close.append(self.close)
+        loops = [self._loop(queue) for queue in range(len(self._streams))]
+        self.workers.start(loops, self.device)
+
+    def _loop(self, queue: int) -> partial[None]:
+        tx, rx, stream = self.device.tx[queue], self.device.rx[queue], self._streams[queue]
+        wanted = int(tx.record[0]["mask"]) + 1 + BATCH
+        reserve = Reserve(tx.pool, min(wanted, tx.pool.available * 3 // 4))
+        self._reserves.append(reserve)
+        if len(reserve.bufs) < min(LEAST_BUFFERS, wanted):
+            raise IxyError(f"{self.device.address}: too few free packet buffers: give it pool=N")
+        for buf in reserve.bufs:
+            tx.pool.fill(buf, stream.frame)
+        tx.record[0]["pool"] = address_of(reserve.record)
+        bufs = np.zeros((2, self._batch), np.uint32)
+        pace, gone, gaps = self._paces[queue], self._gone[queue], self._gaps[queue].record
+        words: tuple[Any, ...] = (stream.record, stream.fields, pace, gone, gaps)
+        words = (tx.record, rx.record, bufs, *words, self.workers.control)
+        return partial(generate_until_told, *words)
+
+    def close(self) -> None:
+        """Stops the workers; the device and its buffers are free for others then."""
+        self.workers.stop()
+        for tx, reserve in zip(self.device.tx, self._reserves, strict=False):
+            tx.record[0]["pool"] = address_of(tx.pool.record)
+            reserve.close()
+        self._reserves.clear()
+
+    def report(self) -> dict[str, Any]:
+        """What was achieved: see `traffic.report`."""
+        return report(self._paces, self._gone, self._gaps)
 
     @property
     def sent(self) -> int:
         """Packets that were given to a transmit ring so far."""
-        return sum(int(stream[0]["sent"]) for stream in self._streams)
+        return sum(int(gone[0]["sent"]) for gone in self._gone)
 
     @property
     def taken(self) -> int:
         """Packets that came back and were taken from the receive rings."""
-        return sum(int(stream[0]["received"]) for stream in self._streams)
+        return sum(int(gone[0]["returned"]) for gone in self._gone)
 
     @property
     def done(self) -> bool:
