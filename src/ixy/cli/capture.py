@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from ixy.cli.output import Csv, Output, Plot, Prometheus
 from ixy.cli.session import DEFAULT_ITR, Count, Interrupts, Itr, Json, Queues, Seconds, Session
 
 NAME = "capture"
@@ -22,18 +23,26 @@ def command(
     itr: Itr = DEFAULT_ITR,
     seconds: Seconds = None,
     count: Count = None,
+    csv: Csv = None,
+    prometheus: Prometheus = None,
+    plot: Plot = None,
     as_json: Json = False,
 ) -> int:
     """Opens the device and the file, captures until the end, prints totals that add up."""
     bounded = bool(seconds or count)
     nothing = {"received": 0, "written": 0}
-    with Session([device], as_json=as_json, bounded=bounded, results=nothing) as session:
+    output = Output(csv, prometheus, plot)
+    with Session(
+        [device], as_json=as_json, bounded=bounded, results=nothing, output=output
+    ) as session:
         from ixy.apps.capture import Capturer
 
         (opened,) = session.open(queues, itr if interrupts else None)
         session.bounded = bounded or opened.beyond.ended is not None
         with Capturer(opened, file, snaplen=snaplen, count=count) as app:
-            session.run(app, seconds)
+            session.run(
+                app, seconds, lambda: {"received": app.taken, "written": app.writer.written}
+            )
         total = session.statistics[0]
         session.drops[0]["unread"] = session.unread(0, app.taken)
         received = total.rx_packets + sum(total.dropped.values())
