@@ -139,6 +139,11 @@ class Workers:
         return any(thread.is_alive() for thread in self._threads + self._beside)
 
     @property
+    def accompanied(self) -> bool:
+        """Whether what runs beside the loops has not ended."""
+        return any(thread.is_alive() for thread in self._beside)
+
+    @property
     def word(self) -> int:
         """HOLD, RUN, FINISH or STOP: what the loops have been told."""
         return int(self.control[0]["stop"])

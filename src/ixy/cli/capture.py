@@ -31,7 +31,7 @@ def command(
     """Opens the device and the file, captures until the end, prints totals that add up."""
     bounded = bool(seconds or count)
     nothing = {"received": 0, "written": 0}
-    output = Output(csv, prometheus, plot)
+    output = Output(NAME, csv, prometheus, plot)
     with Session(
         [device], as_json=as_json, bounded=bounded, results=nothing, output=output
     ) as session:

@@ -31,7 +31,7 @@ def command(
     """Opens both devices, forwards until the end, prints the totals."""
     bounded = bool(seconds or count)
     nothing = {"forwarded": 0, "mpps": 0.0}
-    output = Output(csv, prometheus, plot)
+    output = Output(NAME, csv, prometheus, plot)
     with Session(
         [a, b], as_json=as_json, bounded=bounded, results=nothing, output=output
     ) as session:

@@ -70,7 +70,7 @@ def command(
         "requested_pps": None, "achieved_pps": 0.0, "given_up": 0, "late": None, "gaps": None,
     }  # fmt: skip
     bounded = bool(seconds or count)
-    output = Output(csv, prometheus, plot)
+    output = Output(NAME, csv, prometheus, plot)
     with Session(
         [device], as_json=as_json, bounded=bounded, results=nothing, output=output
     ) as session:

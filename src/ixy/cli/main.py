@@ -12,6 +12,7 @@ from ixy.cli import (
     generate,
     regs,
     replay,
+    throughput,
     unbind,
 )
 
@@ -23,6 +24,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 for module in (
-    devices, bind, unbind, forward, generate, capture, replay, regs, emulate, bench,
+    devices, bind, unbind, forward, generate, capture, replay, throughput, regs, emulate, bench,
 ):  # fmt: skip
     app.command(name=module.NAME, help=module.HELP, epilog=module.EXAMPLE)(module.command)

@@ -71,8 +71,13 @@ class Output:
     """
 
     def __init__(
-        self, csv: str | None = None, prometheus: str | None = None, plot: str | None = None
+        self,
+        command: str = "",
+        csv: str | None = None,
+        prometheus: str | None = None,
+        plot: str | None = None,
     ) -> None:
+        self._command = command
         self._csv, self._prometheus, self._plot = csv, prometheus, plot
         self.paint: Callable[[Figure], None] | None = None
         self.samples: list[Sample] = []
@@ -121,7 +126,7 @@ class Output:
             )
         self._file.flush()  # whoever watches it sees whole rows
 
-    def end(self, title: str) -> None:
+    def end(self, addresses: Sequence[str]) -> None:
         """Closes file and port, draws the plot of a run that began. Raises IxyError if not."""
         with contextlib.ExitStack() as closing:
             if self._file:
@@ -131,6 +136,7 @@ class Output:
         if self._plot and (self.paint or len(self.samples) > 1):
             from ixy.cli import plots
 
+            title = " ".join(["ixy", self._command, *addresses])
             plots.draw(self._plot, title, self.paint or plots.rates(self.samples))
 
 

@@ -31,7 +31,7 @@ def command(
     """Opens file and device, sends until the end, prints the totals."""
     factor, rate = parse_speed(speed)
     nothing: dict[str, Any] = {"frames": 0, "sent": 0, "timing": None}
-    output = Output(csv, prometheus, plot)
+    output = Output(NAME, csv, prometheus, plot)
     with Session(
         [device], as_json=as_json, bounded=True, results=nothing, output=output
     ) as session:

@@ -214,7 +214,7 @@ class Session:
         self._print(ports)
         if self.seconds:
             self.output.add(Sample(self.seconds, ports, self._counters()))
-        self.output.end(" ".join(["ixy", *self.addresses]))
+        self.output.end(self.addresses)
 
     def _print(self, ports: Sequence[dict[str, Any]]) -> None:
         """Totals are lines for people, or one JSON object."""
