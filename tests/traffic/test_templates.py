@@ -1,23 +1,34 @@
 """Frames to send: by their bytes, by dpkt's reading of them, and their numbers."""
 
 import ctypes
+from pathlib import Path
 
 import dpkt
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import ARP, Dot1Q, Ether
+from scapy.packet import Raw
 
+from command import write_pcap
 from ixy.errors import IxyError
+from ixy.pcap import Writer
 from ixy.traffic.templates import (
+    BUILT_IN,
     MAX_SIZE,
     MIN_SIZE,
     Numbered,
     big_endian,
     checksum,
+    load_template,
     numbered_frame,
     set_number,
 )
+
+V4 = IP(src="10.0.0.1", dst="10.0.0.2", id=0, flags="DF")
 
 
 def test_the_smallest_frame_by_its_bytes() -> None:
@@ -99,3 +110,68 @@ def test_the_record_lies_where_the_frame_has_its_fields() -> None:
     assert {name: offset for name, (_, offset, *_) in Numbered.fields.items()} == {
         "ethernet_ip": 0, "port": 34, "udp": 36, "number": 42, "complement": 50,
     }  # fmt: skip
+
+
+MAC = bytes.fromhex("020000000033")
+SCAPY = {  # the same in scapy's words
+    "udp4": V4 / UDP(sport=10000, dport=9) / Raw(bytes(18)),
+    "udp6": IPv6(src="fd00::1", dst="fd00::2") / UDP(sport=10000, dport=9),
+    "tcp-syn": V4 / TCP(sport=10000, dport=80, window=65535, options=[("MSS", 1460)]),
+    "icmp": V4 / ICMP(id=1, seq=0) / Raw(bytes(18)),
+    "arp": ARP(hwsrc=MAC, psrc="10.0.0.1", hwdst="00:00:00:00:00:00", pdst="10.0.0.2"),
+    "vlan": Dot1Q(vlan=1) / V4 / UDP(sport=10000, dport=9) / Raw(bytes(18)),
+}
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_built_in_ones_are_as_scapy_makes_them(name: str) -> None:
+    to = "ff:ff:ff:ff:ff:ff" if name == "arp" else "02:00:00:00:00:02"
+    frame = load_template(name, MAC)
+    assert frame.hex() == bytes(Ether(dst=to, src=MAC) / SCAPY[name]).hex()
+
+
+def test_hexadecimal_digits() -> None:
+    for text in ("0x" + "ab" * 14, "AB" * 14, "ab:" * 13 + "ab", " ab ab\n" * 7):
+        assert load_template(text, MAC) == b"\xab" * 14
+    assert len(load_template("00" * 1514, MAC)) == 1514
+    assert len(load_template("00" * 12 + "8100" + "00" * 1504, MAC)) == 1518
+
+
+@pytest.mark.parametrize("suffix", ["pcap", "pcapng"])
+def test_a_frame_of_a_capture(tmp_path: Path, suffix: str) -> None:
+    frames = [bytes([i]) * (60 + i) for i in range(5)]
+    file = tmp_path / f"x.{suffix}"
+    with Writer(file) as writer:
+        for frame in frames:
+            writer.write(frame, 0)
+    assert load_template(str(file), MAC) == frames[0]
+    assert [load_template(f"{file}:{n}", MAC) for n in range(1, 6)] == frames
+    for number, words in ((0, "from 1"), (6, "1 to 5"), (10**17, "1 to 5")):
+        with pytest.raises(IxyError, match=words):
+            load_template(f"{file}:{number}", MAC)
+
+
+def test_a_frame_that_was_cut_is_no_template(tmp_path: Path) -> None:
+    file = write_pcap(tmp_path / "x.pcap", [bytes(60)])
+    data = bytearray(file.read_bytes())
+    data[36:40] = (100).to_bytes(4, "little")  # its original length
+    file.write_bytes(data)
+    with pytest.raises(IxyError, match="only 60 of its 100 bytes"):
+        load_template(str(file), MAC)
+
+
+def test_an_expression() -> None:
+    frame = load_template('Ether()/IP(dst="10.0.0.1")/UDP()', MAC)
+    packet = dpkt.ethernet.Ethernet(frame)
+    assert (packet.src, packet.dst, packet.ip.dst) == (MAC, b"\xff" * 6, bytes([10, 0, 0, 1]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "udp", "abc", "ab", "0x", "00" * 13, "00" * 1515, "g" * 30, "none.pcap", "none.pcap:1",
+     ".pcap", "x.pcap:x", "(", "Ether(", "."],
+)  # fmt: skip
+def test_what_is_no_template(text: str) -> None:
+    with pytest.raises(IxyError) as error:
+        load_template(text, MAC)
+    assert "\n" not in str(error.value)

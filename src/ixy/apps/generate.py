@@ -113,20 +113,20 @@ class Generator:
         self._reserves: list[Reserve] = []
 
     def start(self) -> None:
-        """Fills the buffers and starts the workers. Raises IxyError if there are too few."""
+        """Sets buffers apart and starts the workers. Raises IxyError if there are too few."""
         self.device.before_close.append(self.close)
         loops = [self._loop(queue) for queue in range(len(self._streams))]
         self.workers.start(loops, self.device)
 
     def _loop(self, queue: int) -> partial[None]:
         tx, rx, stream = self.device.tx[queue], self.device.rx[queue], self._streams[queue]
-        wanted = int(tx.record[0]["mask"]) + 1 + BATCH
-        reserve = Reserve(tx.pool, min(wanted, tx.pool.available * 3 // 4))
+        ring = int(tx.record[0]["mask"]) + 1
+        wanted = ring + BATCH
+        reserve = Reserve(tx.pool, min(wanted, tx.pool.available * 3 // 4), others=ring)
         self._reserves.append(reserve)
         if len(reserve.bufs) < min(LEAST_BUFFERS, wanted):
             raise IxyError(f"{self.device.address}: too few free packet buffers: give it pool=N")
-        for buf in reserve.bufs:
-            tx.pool.fill(buf, stream.frame)
+        stream.live_in(reserve)
         tx.record[0]["pool"] = address_of(reserve.record)
         bufs = np.zeros((2, self._batch), np.uint32)
         pace, gone, gaps = self._paces[queue], self._gone[queue], self._gaps[queue].record

@@ -9,6 +9,7 @@ import ast
 import ipaddress
 import logging
 import re
+import warnings
 from importlib import import_module
 from typing import Any
 
@@ -42,7 +43,9 @@ def build(text: str, source: bytes) -> bytes:
     try:
         if len(text) > LONGEST:
             raise IxyError(f"it has {len(text)} characters: give it {LONGEST} at most")
-        tree = ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings():  # of escapes that Python does not know
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text.strip(), mode="eval").body
         _load("packet")
         packet = _packet(tree, source.hex(":"))
         if type(packet).__name__ != "Ether":
@@ -122,9 +125,8 @@ def _must_be_one(layer: str, field: Any, value: Any) -> None:
 
 def _kinds(field: Any) -> list[str]:
     """The names of the classes of a field, and of what it may stand for."""
-    field = getattr(field, "fld", field)
     choices = [choice for choice, _ in getattr(field, "flds", ())]
-    return [type(each).__name__ for each in (field, *choices)]
+    return [type(each).__name__ for each in (field, getattr(field, "fld", field), *choices)]
 
 
 def _literal(node: ast.expr, mac: str) -> Any:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ixy.traffic import pacing
 from ixy.traffic.histogram import ERROR, Histogram, highest_of, lowest_of
-from ixy.traffic.pacing import clock
 
 PERCENTILES = ("50", "90", "99", "99.9")
 Record = np.ndarray[Any, Any]  # one element
@@ -27,13 +27,13 @@ def report(
     return {
         "achieved_pps": round(sum(filter(None, rates)), 3) if any(rates) else None,
         "given_up": round(sum(float(pace[0]["given_up"]) for pace in paces)),
-        "late": _lateness(paces, clock().ns_per_tick) if paced else None,
+        "late": _lateness(paces, pacing.clock().ns_per_tick) if paced else None,
         "gaps": describe_gaps(gone, gaps) if paced else None,
     }
 
 
 def _rate(gone: Any) -> float | None:
-    ns = (int(gone["last"]) - int(gone["first"])) * clock().ns_per_tick
+    ns = (int(gone["last"]) - int(gone["first"])) * pacing.clock().ns_per_tick
     return (int(gone["sent"]) - int(gone["opening"])) / ns * 1e9 if ns else None
 
 

@@ -1,6 +1,6 @@
 """A stream of packets: a template that lies in buffers of the stream's own, and what varies.
 
-The buffers are filled once. From then on a packet costs what varies in it: its fields, its lengths,
+Each buffer is filled once. From then on a packet costs what varies in it: its fields, its lengths,
 its checksums. Behind the template are zeros, which add nothing to a checksum, so one filling serves
 all sizes.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from ixy.compiled import compiled, inner
 from ixy.errors import IxyError
-from ixy.memory.ordered import address_of, array_at, records
+from ixy.memory.ordered import address_of, array_at, copy_bytes, records
 from ixy.memory.pool import alloc_batch, lengths, packet_address
 from ixy.traffic.chance import draw_below, seeded
 from ixy.traffic.fields import (
@@ -29,11 +29,15 @@ from ixy.traffic.fields import (
     share,
 )
 from ixy.traffic.headers import Layout, Place
+from ixy.traffic.reserve import Reserve
 from ixy.traffic.sizes import Sizes
 from ixy.traffic.templates import MIN_SIZE, set_number
 
 StreamRecord = np.dtype(
     [
+        ("frame", "u8"),  # what a buffer is filled with, as long as the longest packet,
+        ("longest", "u8"),
+        ("filled", "u8"),  # and whether it is: u1, where the buffer with the number 0 would be
         ("random", "u8"),
         ("size", "u8"),  # of the packet that is written, without the CRC
         ("first", "u8"),  # sizes: the first of a range, and a table (0: none),
@@ -59,8 +63,13 @@ def prepare(pool, bufs, stream, fields):
     """Takes buffers of the stream's own and writes the next packets; returns how many."""
     count = alloc_batch(pool, bufs)
     length = lengths(pool)
+    filled = array_at(stream.filled, pool.first + pool.count, np.uint8)
     for buf in bufs[:count]:
-        write_packet(packet_address(pool, buf), stream, fields)
+        target = packet_address(pool, buf)
+        if not filled[buf]:
+            copy_bytes(target, stream.frame, stream.longest)
+            filled[buf] = 1
+        write_packet(target, stream, fields)
         length[buf] = stream.size
     return count
 
@@ -142,14 +151,21 @@ class Stream:
             raise IxyError(f"{len(varied)} fields vary: give it {MOST} at most")
         self.frame, self.sizes = template.ljust(sizes.most, b"\0"), sizes
         self.record, self.fields, self._tables = _compose(layout, varied, part)
-        table = np.array(sizes.table, np.uint64)
-        self._tables.append(table)
+        table, content = np.array(sizes.table, np.uint64), np.frombuffer(self.frame, np.uint8)
+        self._tables += [table, content]
         for name, value in {
             "random": seeded("fields", seed, part[0]), "numbered": numbered,
             "size": sizes.first, "first": sizes.first, "choices": sizes.count,
             "table": address_of(table) if sizes.table else 0,
+            "frame": address_of(content), "longest": len(content),
         }.items():  # fmt: skip
             self.record[0][name] = value
+
+    def live_in(self, reserve: Reserve) -> None:
+        """Before `prepare`: whose buffers are used."""
+        self._tables.append(reserve.filled)
+        first = int(reserve.record[0]["first"])
+        self.record[0]["filled"] = address_of(reserve.filled) - first
 
     def write(self, memory: bytearray) -> bytes:
         """Makes the next packet in memory that holds the `frame`, or an earlier packet."""

@@ -172,13 +172,15 @@ def load_template(text: str, source: bytes) -> bytes:
 
 
 def _of_capture(path: str, number: int) -> bytes:
+    if number == 0:
+        raise IxyError(f"--template {path}:0: frames are counted from 1")
     with Reader(path) as reader:
         left = number
         while len(table := reader.read(min(left, 65536))):
             left -= len(table)
             if left == 0:
                 break
-        if left or number == 0:
+        if left:
             raise IxyError(f"--template {path}:{number}: it has frames 1 to {reader.frames}")
         offset, captured, original = (
             int(table[-1][name]) for name in ("offset", "captured", "length")
