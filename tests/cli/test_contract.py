@@ -30,6 +30,8 @@ SUBCOMMANDS = (
     "generate",
     "capture",
     "replay",
+    "latency",
+    "reflect",
     "regs",
     "bench",
 )

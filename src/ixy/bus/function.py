@@ -82,6 +82,10 @@ class Beyond:
         """Drops, by reason, that happened beyond the device and that only its bus can know of."""
         return {}
 
+    def planted(self) -> dict[str, Any]:
+        """What happened to packets beyond the device on purpose: a measurement must find it."""
+        return {}
+
 
 class PciFunction(Beyond, ABC):
     """A PCI function: configuration space, BARs, DMA. Close it when done."""

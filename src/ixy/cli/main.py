@@ -10,6 +10,8 @@ from ixy.cli import (
     emulate,
     forward,
     generate,
+    latency,
+    reflect,
     regs,
     replay,
     throughput,
@@ -24,6 +26,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 for module in (
-    devices, bind, unbind, forward, generate, capture, replay, throughput, regs, emulate, bench,
+    devices, bind, unbind, forward, generate, capture, replay, latency, reflect, throughput, regs,
+    emulate, bench,
 ):  # fmt: skip
     app.command(name=module.NAME, help=module.HELP, epilog=module.EXAMPLE)(module.command)

@@ -88,6 +88,10 @@ class EmulatedFunction(PciFunction):
         """What the wire lost."""
         return self.model.wire.drops()
 
+    def planted(self) -> dict[str, Any]:
+        """What the wire has done on purpose."""
+        return self.model.wire.planted()
+
     def close(self) -> None:
         """Stops the device and unplugs its wire."""
         self.model.disconnect_interrupts()

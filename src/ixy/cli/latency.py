@@ -1,0 +1,105 @@
+"""`ixy latency`."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ixy.cli.output import Csv, Output, Plot, Prometheus
+from ixy.cli.session import LINK_TIMEOUT, TICK, Count, Json, Seconds, Session
+from ixy.errors import IxyError
+
+NAME = "latency"
+HELP = "Send stamped packets, and find how long they take and what becomes of each."
+EXAMPLE = "Example: ixy latency 'emu:loopback?delay=50&loss=1000' --rate 1e5 --time 5"
+
+
+def command(
+    tx: Annotated[str, typer.Argument(metavar="TX", help="The device that sends.")],
+    rx: Annotated[
+        str | None, typer.Argument(metavar="[RX]", help="The one that receives (default: TX).")
+    ] = None,
+    rate: Annotated[float, typer.Option(help="Packets per second.", min=1, max=1e9)] = 1e5,
+    size: Annotated[
+        int, typer.Option(help="Bytes per frame, without the CRC.", min=60, max=1514)
+    ] = 60,
+    streams: Annotated[
+        int, typer.Option(help="UDP flows that take turns, each numbered.", min=1, max=1024)
+    ] = 1,
+    wait: Annotated[
+        float, typer.Option(help="Seconds without a packet until it is over.", min=0, max=1e6)
+    ] = 0.5,
+    hgrm: Annotated[
+        Path | None, typer.Option(help="Write the distribution, in ns, for HdrHistogram's plotter.")
+    ] = None,
+    v2: Annotated[
+        Path | None, typer.Option(help="Write the histogram as an HdrHistogram log (V2).")
+    ] = None,
+    seconds: Seconds = None,
+    count: Count = None,
+    csv: Csv = None,
+    prometheus: Prometheus = None,
+    plot: Plot = None,
+    as_json: Json = False,
+) -> int:
+    """Opens the devices, measures until the end, prints what was found."""
+    addresses, bounded = [tx] if rx is None else [tx, rx], bool(seconds or count)
+    for path in filter(None, (hgrm, v2)):
+        write(path, "")  # what cannot be written shows before the run
+    output = Output(NAME, csv, prometheus, plot)
+    with Session(
+        addresses, as_json=as_json, bounded=bounded, results={"sent": 0}, output=output
+    ) as session:
+        from ixy.apps.latency import Latency
+        from ixy.traffic.histogram_v2 import log
+
+        devices = session.open()
+        ends = devices[0], devices[-1]
+        app = Latency(
+            *ends, size=size, streams=streams, rate=rate, count=count, seconds=seconds, linger=wait
+        )
+        await_links(devices)  # what is sent before waits there, and is late
+        begin = time.time()
+        session.run(app)
+        found = app.sequence.latency()
+        report = app.report(found)
+        if plot and found.total:
+            from ixy.cli import plots
+            from ixy.traffic.histogram import highest_of
+
+            times = [(highest_of(step), count) for step, count in found.recorded()]
+            output.paint = plots.latencies({"latency": times})
+        session.drops[-1]["unread"] = session.unread(-1, app.taken)
+        session.results = report if as_json else brief(report)
+        if hgrm:
+            write(hgrm, found.hgrm())
+        if v2:
+            write(v2, log(found, begin, session.seconds))
+    return session.exit_code
+
+
+def await_links(devices: list[Any]) -> None:
+    """Waits until all devices run and have a link. Raises IxyError if one gets none."""
+    while not all(device.beyond.settled for device in devices):
+        time.sleep(TICK)
+    for device in devices:
+        device.wait_for_link(LINK_TIMEOUT)
+
+
+def write(path: Path, text: str) -> None:
+    """Raises IxyError if it cannot."""
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise IxyError(f"{path}: {error.strerror}: choose another file") from None
+
+
+def brief(report: dict[str, Any]) -> dict[str, Any]:
+    """For people: what became of the packets, and microseconds."""
+    names = "sent", "arrived", "lost", "corrupt", "duplicates", "reordered", "too_late", "foreign"
+    latency = report["latency"]
+    exact = {name: latency[name] for name in ("minimum", "mean", "maximum")}
+    times = exact | {f"{percent}%": ns for percent, ns in latency["percentiles"].items()}
+    found = {name: report[name] for name in names}
+    return found | {name: f"{ns / 1000:.3f} us" for name, ns in times.items()}
