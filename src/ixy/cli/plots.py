@@ -101,12 +101,14 @@ def latencies(distributions: dict[str, Iterable[tuple[int, int]]]) -> Painter:
             for mark in MARKED:
                 at = next(value for value, part in zip(values, parts, strict=True) if part >= mark)
                 axes.plot([at], [mark], "o", color=f"C{index}", markersize=4)
-                words = f"{100 * mark:g} %: {_engineering('s')(at)}"
+                words = f"{100 * mark:g} %: {_engineering('s', 1)(at)}"
                 axes.annotate(
                     words, (at, mark), xytext=(6, -11), textcoords="offset points", fontsize="small"
                 )
         axes.set_ylim(0, 1.03)
-        _legend(axes)
+        axes.margins(x=0.1)
+        if len(distributions) > 1:
+            _legend(axes)
 
     return paint
 
@@ -126,7 +128,7 @@ def throughput(rows: Sequence[dict[str, Any]]) -> Painter:
                 [i + (place - 1) * width for i in range(len(rows))], values, width * 0.92,
                 label=label, color="0.82" if key == "line_pps" else f"C{place - 1}",
             )  # fmt: skip
-            labels = [_engineering()(value) if value else "none" for value in values]
+            labels = [_engineering(places=3)(value) if value else "none" for value in values]
             axes.bar_label(bars, labels, fontsize="x-small", rotation=90, padding=3)
         axes.set_xticks(range(len(rows)), [str(row["size"]) for row in rows])
         axes.margins(y=0.18)
@@ -150,7 +152,7 @@ def _legend(axes: "Axes") -> None:
         axes.legend(frameon=False, fontsize="small", loc="best")
 
 
-def _engineering(unit: str = "") -> Any:
+def _engineering(unit: str = "", places: int | None = None) -> Any:
     from matplotlib.ticker import EngFormatter
 
-    return EngFormatter(unit, places=None if not unit else 1)
+    return EngFormatter(unit, places)
