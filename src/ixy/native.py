@@ -212,3 +212,15 @@ def call(typingctx: Any, address: Any, argument: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.uint64, types.uint64), codegen
+
+
+@intrinsic
+def verdict(typingctx: Any, entry: Any, packet: Any, captured: Any, length: Any) -> Any:
+    """Calls a C function u4(u8, u4, u4) at an address."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word = ir.IntType(32)
+        kind = ir.FunctionType(word, [ir.IntType(64), word, word])
+        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+
+    return types.uint32(types.uint64, types.uint64, types.uint32, types.uint32), codegen

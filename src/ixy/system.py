@@ -7,6 +7,7 @@ source runs compiled (without the GIL) and with NUMBA_DISABLE_JIT=1.
 
 import ctypes
 import os
+import platform
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -145,6 +146,14 @@ def more_huge_pages(count: int) -> str:
             state[name] = int((HUGE_PAGES / f"{name}_hugepages").read_text())
     used = state.get("nr", 0) - state.get("free", 0) + state.get("resv", 0)
     return f"run: echo {used + count + 8} | sudo tee /proc/sys/vm/nr_hugepages"
+
+
+def cpu_name() -> str:
+    """What the processor calls itself."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
 
 
 def be_punctual() -> None:

@@ -74,6 +74,20 @@ ARGUMENTS = [
     ("generate", SOURCE, "--size", 1515),
     ("capture", SOURCE, "x.pcap", "--snaplen", 0),
     ("capture", SOURCE, "x.pcap", "--snaplen", 10**9),
+    ("capture", SOURCE, "x.pcap", "--filter", "port"),
+    ("capture", SOURCE, "x.pcap", "--filter", "ip and arp"),
+    ("capture", SOURCE, "x.pcap", "--filter", "ip protochain 6"),
+    ("capture", SOURCE, "x.pcap", "--filter", "inbound"),
+    ("capture", SOURCE, "x.pcap", "--times", "never"),
+    ("capture", SOURCE, "x.pcap", "--format", "erf"),
+    *(
+        ("capture", SOURCE, "x.pcap", "--rotate-size", size)
+        for size in ("0", "99999", "-1", "10X", "1.5M", "M", "")
+    ),
+    ("capture", SOURCE, "x.pcap", "--rotate-time", 0),
+    ("capture", SOURCE, "x.pcap", "--keep", 3),
+    ("capture", SOURCE, "x.pcap", "--rotate-time", 1, "--keep", 0),
+    ("capture", SOURCE, "-", "--rotate-size", "1M"),
     ("replay", REAL, SOURCE, "--loop", 0),
     *(
         ("replay", REAL, SOURCE, "--speed", speed)
@@ -87,6 +101,7 @@ ARGUMENTS = [
     ("replay", ".", SOURCE),
     ("capture", SOURCE, "x.txt"),
     ("capture", SOURCE, "none/x.pcap"),
+    ("capture", SOURCE, "none/x.pcap", "--rotate-size", "1M"),
     # the command line itself
     ("nope",),
     ("forward", SOURCE),
@@ -128,6 +143,8 @@ def test_wrong_arguments(args: tuple[object, ...]) -> None:
         (("forward", "emu:source?pool=100", SOURCE), ["pool", "too small", "pool=N"]),
         (("forward", "emu:pcap:none.pcap,", SOURCE), ["none.pcap"]),
         (("generate", SOURCE, "--count", 0), ["--count"]),
+        (("capture", SOURCE, "x.pcap", "--filter", "foo bar"), ["foo bar", "syntax error"]),
+        (("capture", SOURCE, "x.pcap", "--filter", "inbound"), ["inbound", "leave that out"]),
     ],
 )
 def test_the_line_names_what_is_wrong_and_what_is_known(args, words: list[str]) -> None:
@@ -207,7 +224,8 @@ def small_disk(here: Path) -> Iterator[Path]:
 def test_a_disk_that_fills_up_is_an_error(small_disk: Path) -> None:
     for args in (
         ("capture", SOURCE, small_disk / "x.pcap", "--count", 50_000),
-        ("capture", SOURCE, small_disk / "x.pcap", "--time", 2),
+        ("capture", SOURCE, small_disk / "x.pcap"),
+        ("capture", SOURCE, small_disk / "x.pcap", "--rotate-size", "200K"),
         ("forward", SOURCE, f"emu:pcap:,{small_disk}/y.pcap", "--one-way", "--count", 50_000),
     ):
         done = run_ixy(*args)

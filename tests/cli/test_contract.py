@@ -125,7 +125,7 @@ def test_generate_s_object() -> None:
 def test_capture_s_object(tmp_path: Path, name: str) -> None:
     file = tmp_path / name
     found = totals("capture", "emu:source", file, "--count", COUNT, "--queues", 2)
-    assert set(found) == {"seconds", "ports", "received", "written"}
+    assert set(found) == {"seconds", "ports", "received", "written", "filtered"}
     (port,) = found["ports"]
     assert set(port) == PORT_KEYS
     assert found["written"] == COUNT

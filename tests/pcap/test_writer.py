@@ -1,4 +1,5 @@
 import os
+import threading
 
 import dpkt
 import numpy as np
@@ -8,7 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pcap_files import take
 
-from ixy.pcap import MAXIMUM_SNAPLEN, PCAP, PCAPNG, PcapError, Reader, Writer, encode
+from ixy.pcap import (
+    MAXIMUM_SNAPLEN,
+    PCAP,
+    PCAPNG,
+    Counts,
+    Interface,
+    PcapError,
+    Reader,
+    ReaderGone,
+    Writer,
+    encode,
+)
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
@@ -26,13 +38,14 @@ def test_literal_pcap(tmp_path):
     )
 
 
-def test_literal_pcapng(tmp_path):
+def test_literal_pcapng(tmp_path, monkeypatch):
+    monkeypatch.setattr("ixy.pcap.writer.section_header", lambda: b"a section")
     path = tmp_path / "x.PCAPNG"
-    with Writer(path, interface="port0") as writer:
+    with Writer(path, interface=Interface("port0")) as writer:
         writer.write(b"\xaa\xbb\xcc", 2**32 + 2, 5)
     assert writer.format == PCAPNG
     assert path.read_bytes() == bytes.fromhex(
-        "0a0d0d0a 1c000000 4d3c2b1a 0100 0000 ffffffffffffffff 1c000000"
+        f"{b'a section'.hex()}"
         "01000000 2c000000 0100 0000 00000400"
         "0200 0500 706f727430000000 0900 0100 09000000 0000 0000 2c000000"
         "06000000 24000000 00000000 01000000 02000000 03000000 05000000 aabbcc00 24000000"
@@ -113,7 +126,7 @@ def test_dpkt_reads_it(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Field type:DeprecationWarning")  # its own schema's
 def test_python_pcapng_reads_it(tmp_path):
-    with Writer(tmp_path / "x.pcapng", snaplen=62, interface="wire") as writer:
+    with Writer(tmp_path / "x.pcapng", snaplen=62, interface=Interface("wire")) as writer:
         for n in range(60, 64):
             writer.write(bytes([n]) * n, 2**40 + n)
     with open(writer.name, "rb") as file:
@@ -129,6 +142,86 @@ def test_python_pcapng_reads_it(tmp_path):
     assert [(p.timestamp_high << 32) + p.timestamp_low for p in packets] == [
         2**40 + n for n in range(60, 64)
     ]
+
+
+@pytest.mark.filterwarnings("ignore:Field type:DeprecationWarning")  # its own schema's
+def test_what_is_known_of_the_interface_when_its_first_frame_comes(tmp_path):
+    port, path = Interface("wire"), tmp_path / "x.pcapng"
+    with Writer(path, interface=port) as writer:
+        begin = path.stat().st_size
+        port.speed, port.filter = 10**10, "arp or rarp"
+        writer.write(b"abc", 7)
+    with Writer(tmp_path / "y.pcapng", interface=port) as empty:
+        pass
+    assert begin < path.stat().st_size == writer.position
+    for name in (writer.name, empty.name):
+        with open(name, "rb") as file:
+            described = list(pcapng.FileScanner(file))[1]
+        assert described.options["if_speed"] == 10**10
+        assert described.options["if_filter"] == (0, b"arp or rarp")
+
+
+@pytest.mark.filterwarnings("ignore:Field type:DeprecationWarning")  # its own schema's
+def test_the_counters_are_at_the_end(tmp_path):
+    for suffix in ("pcap", "pcapng"):
+        writer = Writer(tmp_path / f"x.{suffix}")
+        writer.write(b"abc", 7)
+        writer.close(Counts(2**40, 2**41, 10, 1, 6, 5))
+        writer.close(Counts(1, 1, 1, 1, 1, 1))  # nothing more
+        with Reader(writer.name) as reader:
+            assert take(reader) == [(7, b"abc", 3)]
+            assert reader.warning is None
+    with open(writer.name, "rb") as file:
+        last = list(pcapng.FileScanner(file))[-1]
+    assert isinstance(last, pcapng.blocks.InterfaceStatistics)
+    found = [last.options[f"isb_{name}"] for name in ("ifrecv", "ifdrop", "filteraccept")]
+    assert (*found, last.options["isb_usrdeliv"]) == (10, 1, 6, 5)
+
+
+def test_an_open_descriptor_is_written_to_and_stays_open(tmp_path):
+    with open(tmp_path / "any name", "wb") as file:
+        for time in (1, 2):
+            with Writer(file.fileno(), format=PCAP) as writer:
+                writer.write(b"abc", time)
+    assert (tmp_path / "any name").stat().st_size == 2 * writer.position == 2 * (24 + 16 + 3)
+    with pytest.raises(PcapError, match=r"the output: .* must end in"):
+        Writer(1)
+
+
+def test_the_format_may_be_another_than_the_suffix_says(tmp_path):
+    with Writer(tmp_path / "x.pcap", format=PCAPNG) as writer:
+        writer.write(b"abc", 7)
+    with Reader(writer.name) as reader:
+        assert take(reader) == [(7, b"abc", 3)]
+    assert (tmp_path / "x.pcap").read_bytes()[:4] == bytes.fromhex("0a0d0d0a")
+
+
+def test_a_reader_that_has_gone():
+    reading, writing = os.pipe()
+    writer = Writer(writing, format=PCAPNG)
+    writer.check_reader()
+    os.close(reading)
+    with pytest.raises(ReaderGone, match=r"cannot write the output: whoever read it has gone$"):
+        writer.check_reader()
+    with pytest.raises(ReaderGone):
+        writer.write_block(np.zeros(1, np.uint8), 1)
+    assert writer.written == 0
+    os.close(writing)
+
+
+def test_a_pipe_that_is_full_is_waited_for():
+    """Also one that does not block, as some programs make theirs."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    data = np.arange(300_000, dtype=np.uint32).view(np.uint8)
+    writer = Writer(writing, format=PCAP)
+    thread = threading.Thread(target=writer.write_block, args=(data, 1))
+    thread.start()
+    with os.fdopen(reading, "rb") as file:
+        assert file.read(24 + len(data))[24:] == data.tobytes()
+    thread.join(30)
+    assert writer.written == 1
+    os.close(writing)
 
 
 @pytest.mark.parametrize("name", ["x", "x.cap", "x.pcap.gz", ".pcap"])

@@ -4,7 +4,6 @@ import os
 import platform
 import threading
 from importlib.metadata import version
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from ixy.bench.yardstick import compiler_version
 from ixy.compiled import compiled
 from ixy.memory.ordered import load_acquire, records, store_release
-from ixy.system import now
+from ixy.system import cpu_name, now
 
 Ball = np.dtype(
     [("at", "u4"), ("_", "u1", 124)]
@@ -25,7 +24,7 @@ SERVES = 5
 def describe() -> dict[str, Any]:
     """What a reader must know to compare figures."""
     return {
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "cores": len(os.sched_getaffinity(0)),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
@@ -34,13 +33,6 @@ def describe() -> dict[str, Any]:
         "numpy": version("numpy"),
         "gcc": compiler_version(),
     }
-
-
-def _cpu() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 @compiled

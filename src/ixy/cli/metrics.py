@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ixy.cli.output import Sample, missing
+from ixy.cli.samples import Sample, missing
 from ixy.errors import IxyError
 
 if TYPE_CHECKING:

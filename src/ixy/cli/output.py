@@ -2,20 +2,18 @@
 
 import contextlib
 import csv
-import dataclasses
 from collections.abc import Callable, Sequence
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
+from ixy.cli.samples import Sample, rate_of
 from ixy.errors import IxyError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ixy.cli.metrics import Metrics
-
-CRC, FRAMING = 4, 20  # bytes that a frame has on the wire besides its own: CRC; preamble and gap
 
 Csv = Annotated[
     str | None, typer.Option("--csv", metavar="FILE", help="Write a row per second and port.")
@@ -32,36 +30,6 @@ COLUMNS = (
     "seconds", "port", "address", "rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "dropped",
     "rx_pps", "tx_pps", "rx_mbit_s", "tx_mbit_s", "rx_wire_mbit_s", "tx_wire_mbit_s",
 )  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    """A run so many seconds after it began: the totals of each port, as in the JSON object, and the
-    app's own.
-    """
-
-    seconds: float
-    ports: Sequence[dict[str, Any]]
-    counters: dict[str, int]
-
-
-@dataclasses.dataclass(frozen=True)
-class Rate:
-    """Packets per second, Mbit/s of frames with their CRC, and Mbit/s on the wire."""
-
-    pps: float
-    mbit: float
-    wire: float
-
-
-def rate_of(old: dict[str, Any], new: dict[str, Any], way: str, seconds: float) -> Rate:
-    """A port's rate one `way`, rx or tx, between two of its totals."""
-    packets, octets = (
-        (new[f"{way}_{what}"] - old[f"{way}_{what}"]) / seconds if seconds > 0 else 0.0
-        for what in ("packets", "bytes")
-    )
-    mbit = (octets + CRC * packets) * 8 / 1e6
-    return Rate(packets, mbit, mbit + FRAMING * packets * 8 / 1e6)
 
 
 class Output:
@@ -138,8 +106,3 @@ class Output:
 
             title = " ".join(["ixy", self._command, *addresses])
             plots.draw(self._plot, title, self.paint or plots.rates(self.samples))
-
-
-def missing(option: str, package: str, extra: str) -> IxyError:
-    """The error for an option that needs a package which is not installed."""
-    return IxyError(f"{option} needs {package}: pip install 'ixy[{extra}]'")

@@ -7,7 +7,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from ixy.cli.output import Sample, missing, rate_of
+from ixy.cli.samples import Sample, missing, rate_of
 from ixy.errors import IxyError
 
 if TYPE_CHECKING:

@@ -6,12 +6,13 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, Any, Protocol, Self
+from typing import Annotated, Any, Protocol, Self, TextIO
 
 import typer
 
 from ixy.cli import signals
-from ixy.cli.output import Output, Rate, Sample, rate_of
+from ixy.cli.output import Output
+from ixy.cli.samples import Rate, Sample, rate_of
 
 TICK = 0.02  # seconds between two looks at what is going on
 LOOK = 0.25  # and between two looks at whether the devices are well
@@ -58,10 +59,10 @@ class Session:
     """One run of a command, as a context: devices, the time it took, how it ended. Leaving it
     prints the totals.
 
-    `results` are the command's own totals, set anew when they are known. `bounded`: the run has an
-    end of its own, which a signal would cut short. `output` is what else it leaves. `exit_code`
-    tells, afterwards, whether all was
-    done that was asked.
+    `results` are the command's own totals, set anew when they are known; `report` (stdout) is where
+    all totals go, `output` what else the run leaves. `bounded`: the run has an end of its own,
+    which a signal would cut short. `exit_code` tells, afterwards, whether all was done that was
+    asked.
     """
 
     def __init__(
@@ -72,12 +73,14 @@ class Session:
         bounded: bool,
         results: dict[str, Any],
         output: Output | None = None,
+        report: TextIO | None = None,
     ) -> None:
-        self.addresses, self.as_json, self.bounded, self.results = (
+        self.addresses, self.as_json, self.bounded, self.results, self.report = (
             addresses,
             as_json,
             bounded,
             results,
+            report or sys.stdout,
         )
         self.output = output or Output()
         self._counters: Callable[[], dict[str, int]] = dict
@@ -220,16 +223,17 @@ class Session:
         """Totals are lines for people, or one JSON object."""
         if self.as_json:
             totals = {"seconds": round(self.seconds, 6), "ports": ports, **self.results}
-            print(json.dumps(totals), flush=True)
+            print(json.dumps(totals), file=self.report, flush=True)
             return
         for port in ports:
             drops = ", ".join(f"{count} {name}" for name, count in port["dropped"].items() if count)
             print(
                 f"{port['address']}: received {port['rx_packets']}, sent {port['tx_packets']},"
-                f" dropped {drops or 0}"
+                f" dropped {drops or 0}",
+                file=self.report,
             )
         words = ", ".join(f"{name} {value}" for name, value in self.results.items())
-        print(f"{words} in {self.seconds:.3f} s", flush=True)
+        print(f"{words} in {self.seconds:.3f} s", file=self.report, flush=True)
 
     def _port_totals(self) -> Iterator[dict[str, Any]]:
         """Each port's part of the JSON object."""

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ixy.cli.output import FRAMING, Csv, Output, Plot, Prometheus
+from ixy.cli.output import Csv, Output, Plot, Prometheus
+from ixy.cli.samples import FRAMING
 from ixy.cli.session import Json, Queues, Seconds, Session
 from ixy.cli.tables import print_table
 from ixy.errors import IxyError

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import struct
 from pathlib import Path
 from types import TracebackType
@@ -10,18 +11,32 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from ixy.pcap.blocks import (
+    Counts,
+    Interface,
+    interface_description,
+    interface_statistics,
+    section_header,
+)
 from ixy.pcap.encode import MAX_OVERHEAD, PCAP, PCAPNG, encode
 from ixy.pcap.scan import ETHERNET, MAXIMUM_SNAPLEN, Bytes, PcapError
 
 _FORMATS = {".pcap": PCAP, ".pcapng": PCAPNG}
 
 _BLOCK = MAXIMUM_SNAPLEN + MAX_OVERHEAD  # bytes collected before they are written: any frame fits
+_CHUNK = 65536  # bytes written at once: who looks on sees `position` move
+
+
+class ReaderGone(PcapError):
+    """Whoever read the frames has stopped to: a pipe without another end."""
 
 
 class Writer:
-    """Writes frames to a new file; its name's suffix, .pcap or .pcapng, chooses the format.
+    """Writes frames to a new file; its name's suffix, .pcap or .pcapng, chooses the format, unless
+    `format` does.
 
-    `snaplen` is the most bytes kept of a frame, `interface` a name to note down in a pcapng file.
+    `path` may be an open descriptor, which stays open. `snaplen` is the most bytes kept of a frame,
+    `interface` what a pcapng file notes down of their port: it may change until `describe`.
     Raises PcapError, one line, for another suffix, a file that cannot be created, a full disk.
 
         with Writer("x.pcapng") as writer:
@@ -32,29 +47,31 @@ class Writer:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | int,
         snaplen: int = MAXIMUM_SNAPLEN,
-        interface: str = "",
+        interface: Interface | None = None,
+        format: int | None = None,
     ) -> None:
-        self.name = os.fspath(path)
+        self.name = "the output" if isinstance(path, int) else os.fspath(path)
         self.written = 0
         """How many frames were handed over so far."""
-        self.snaplen = snaplen
-        suffix = Path(path).suffix.lower()
-        if suffix not in _FORMATS:
-            raise PcapError(f"{self.name}: a capture file's name must end in .pcap or .pcapng")
+        self.position = 0
+        """How many bytes the file has."""
+        self.snaplen, self.interface = snaplen, interface or Interface()
+        self.format = format_of(self.name) if format is None else format
+        """PCAP or PCAPNG, for `encode`."""
         if not 1 <= snaplen <= MAXIMUM_SNAPLEN:
             raise PcapError(f"a snap length of {snaplen}: it must be 1 to {MAXIMUM_SNAPLEN} bytes")
-        self.format = _FORMATS[suffix]
-        """PCAP or PCAPNG, for `encode`."""
         self._block: Bytes = np.empty(_BLOCK, np.uint8)
         self._filled = 0  # bytes of _block
+        self._described = self.format == PCAP
         try:
-            self._file = open(path, "wb", buffering=0)  # noqa: SIM115 (closed by close)
+            own = not isinstance(path, int)
+            self._file = open(path, "wb", buffering=0, closefd=own)  # noqa: SIM115
         except OSError as error:
             raise self._failed(error) from error
         try:
-            self._put(_header(self.format, snaplen, interface))
+            self._put(_pcap_header(snaplen) if self.format == PCAP else section_header())
         except PcapError:
             self._file.close()
             raise
@@ -83,20 +100,34 @@ class Writer:
 
     def write_block(self, data: memoryview | npt.NDArray[Any], frames: int) -> None:
         """Appends `frames` records that `encode` wrote. Raises PcapError if it cannot."""
+        self.describe()
         self.flush()
         self._put(data)
         self.written += frames
 
+    def describe(self) -> None:
+        """Writes down what is known of the interface, in front of the first frame."""
+        if not self._described:
+            self._described = True
+            self._put(interface_description(self.interface, self.snaplen))
+
     def flush(self) -> None:
         """Hands everything written so far to the operating system."""
+        if self._filled:
+            self.describe()
         filled, self._filled = self._filled, 0  # forgotten, too, if it cannot be written
         self._put(self._block[:filled])
 
-    def close(self) -> None:
-        """Flushes and closes the file; a second call does nothing."""
+    def close(self, counts: Counts | None = None) -> None:
+        """Flushes and closes the file, with its interface's counters at the end if it is a pcapng
+        file; a second call does nothing.
+        """
         if not self._file.closed:
             try:
                 self.flush()
+                self.describe()
+                if counts and self.format == PCAPNG:
+                    self._put(interface_statistics(counts))
             finally:
                 self._file.close()
 
@@ -111,15 +142,29 @@ class Writer:
     ) -> None:
         self.close()
 
+    def check_reader(self) -> None:
+        """Raises ReaderGone if nobody reads what is written into a pipe or a socket any more."""
+        poll = select.poll()
+        poll.register(self._file, 0)  # errors and hang-ups are always told
+        if poll.poll(0):
+            raise self._failed(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
+
     def _put(self, data: bytes | memoryview | npt.NDArray[Any]) -> None:
         rest = np.frombuffer(data, np.uint8)
         try:
             while len(rest):  # unbuffered: a write may take less than it is given
-                rest = rest[self._file.write(rest.data) :]
+                taken = self._file.write(rest[:_CHUNK].data)
+                if taken is None:  # a pipe that somebody made non-blocking is full
+                    select.select([], [self._file], [])
+                    continue
+                rest = rest[taken:]
+                self.position += taken
         except OSError as error:
             raise self._failed(error) from error
 
     def _failed(self, error: OSError) -> PcapError:
+        if isinstance(error, BrokenPipeError):
+            return ReaderGone(f"cannot write {self.name}: whoever read it has gone")
         remedy = _REMEDIES.get(error.errno or 0, "check the path and its disk")
         return PcapError(f"cannot write {self.name}: {error.strerror}: {remedy}")
 
@@ -137,24 +182,14 @@ _REMEDIES = {
 }
 
 
-def _header(format: int, snaplen: int, interface: str) -> bytes:
-    """What stands in front of the first record, with nanoseconds as the unit of time."""
-    if format == PCAP:  # section 4
-        return struct.pack("<I2H4I", 0xA1B23C4D, 2, 4, 0, 0, snaplen, ETHERNET)
-    section = struct.pack("<I2Hq", 0x1A2B3C4D, 1, 0, -1)  # section 4.1; its length is not known
-    description = struct.pack("<2HI", ETHERNET, 0, snaplen)  # section 4.2
-    if interface:
-        description += _option(2, interface.encode())  # if_name
-    description += _option(9, b"\x09") + _option(0, b"")  # if_tsresol, opt_endofopt
-    return _block(0x0A0D0D0A, section) + _block(1, description)
+def format_of(name: str) -> int:
+    """PCAP or PCAPNG, by a file's name. Raises PcapError for another suffix."""
+    suffix = Path(name).suffix.lower()
+    if suffix not in _FORMATS:
+        raise PcapError(f"{name}: a capture file's name must end in .pcap or .pcapng")
+    return _FORMATS[suffix]
 
 
-def _block(kind: int, body: bytes) -> bytes:
-    """A block of a body that is a multiple of 4 bytes long, section 3.1."""
-    size = struct.pack("<I", 12 + len(body))
-    return struct.pack("<I", kind) + size + body + size
-
-
-def _option(code: int, value: bytes) -> bytes:
-    """An option, padded to a multiple of 4 bytes, section 3.5."""
-    return struct.pack("<2H", code, len(value)) + value + bytes(-len(value) % 4)
+def _pcap_header(snaplen: int) -> bytes:
+    """Section 4, with nanoseconds as the unit of time."""
+    return struct.pack("<I2H4I", 0xA1B23C4D, 2, 4, 0, 0, snaplen, ETHERNET)
