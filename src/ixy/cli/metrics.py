@@ -23,7 +23,7 @@ class Metrics:
         try:
             from prometheus_client import CollectorRegistry, start_http_server
         except ImportError:
-            raise missing("--prometheus", "prometheus-client", "prometheus") from None
+            raise missing("--prometheus", "prometheus-client") from None
         self.sample: Sample | None = None
         registry = CollectorRegistry()
         registry.register(self)
@@ -59,7 +59,7 @@ class Metrics:
                 octets.add_metric([*whose, way], port[f"{way}_bytes"])
             for reason, count in port["dropped"].items():
                 dropped.add_metric([*whose, reason], count)
-        app = CounterMetricFamily("ixy_app_packets", "The app's own counts.", labels=["counter"])
+        app = CounterMetricFamily("ixy_app", "The app's own counts.", labels=["counter"])
         for name, count in self.sample.counters.items():
             app.add_metric([name], count)
         seconds = GaugeMetricFamily(

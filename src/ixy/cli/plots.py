@@ -27,7 +27,7 @@ def check(path: str) -> None:
     if not os.path.isdir(os.path.dirname(path) or "."):
         raise IxyError(f"--plot {path}: there is no such directory: make it, or choose another")
     if find_spec("matplotlib") is None:
-        raise missing("--plot", "matplotlib", "plot")
+        raise missing("--plot", "matplotlib")
 
 
 def draw(path: str, title: str, paint: Painter) -> None:

@@ -39,6 +39,6 @@ def rate_of(old: dict[str, Any], new: dict[str, Any], way: str, seconds: float) 
     return Rate(packets, mbit, mbit + FRAMING * packets * 8 / 1e6)
 
 
-def missing(option: str, package: str, extra: str) -> IxyError:
+def missing(option: str, package: str) -> IxyError:
     """The error for an option that needs a package which is not installed."""
-    return IxyError(f"{option} needs {package}: pip install 'ixy[{extra}]'")
+    return IxyError(f"{option} needs {package}: pip install {package}")

@@ -100,7 +100,7 @@ class Search:
         try:
             import MLRsearch
         except ImportError:
-            raise IxyError("a search needs MLRsearch: pip install 'ixy[mlrsearch]'") from None
+            raise IxyError("a search needs MLRsearch: pip install MLRsearch") from None
         self._library: Any = MLRsearch
         self._measure, self.size, self.line, self.able = measure, size, line, able
         self.highest = min(line, able)
