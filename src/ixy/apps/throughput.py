@@ -37,7 +37,7 @@ SIZES = 64, 128, 256, 512, 1024, 1280, 1518  # bytes with the CRC: RFC 2544, 9.1
 LEAST_SIZE = 64
 NUMBERED = Numbered.itemsize  # bytes that tell a frame's number
 TAG_SHIFT = 40  # a frame's number: the trial it belongs to, then which one of that it is
-QUIET = 0.1  # s: when nothing has come for so long, nothing more is on its way,
+QUIET = 0.2  # s: when nothing has come for so long, nothing more is on its way,
 LONGEST_WAIT = 2.0  # and after this nothing counts any more: RFC 2544, 23
 CATCH_UP = (
     0.2e6  # ns: a sender that was held up for longer is late from then on, and sends no burst
@@ -247,14 +247,14 @@ class Throughput:
         return search.run(limit)
 
     def _trial(self, size: int, load: Load) -> Trial:
-        """A trial, again if the sender was held up, which may not happen twice: short ones as often
-        as a full one's tries last.
+        """A trial, again if the sender was held up and nothing follows from that, which may not
+        happen twice: short ones as often as a full one's tries last.
         """
         tried: list[Trial] = []
         while len(tried) < TRIES or len(tried) * load.seconds < self.trial:
             tried.append(self._measure(size, load.pps, load.seconds))
             self.trials.append(tried[-1])
-            if tried[-1].kept:
+            if tried[-1].says_something(self.loss):
                 return tried[-1]
         return max(tried, key=lambda trial: trial.sent)
 

@@ -15,7 +15,7 @@ from ixy.errors import IxyError
 FIRST_TRIALS = 0.1  # part of a trial's time that the first ones take, to come near,
 LEAST_TRIAL = 0.05  # s
 STEPS = 2  # of trials between these and the full ones
-LEAST_LOAD = 1e-4  # of the highest
+LEAST_LOAD = 1e-6  # of the highest
 DEVICE, SENDER, LINK = "device", "sender", "link"
 NO_LIMIT = 1e7  # s
 
@@ -33,8 +33,8 @@ class Load(NamedTuple):
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of it, both ways together: frames `asked` for, `sent` and `received`. Unless the
-    sender has `kept` the rate, it says nothing of the device's.
+    """What came of it, both ways together: frames `asked` for, `sent` and `received`; whether the
+    sender has `kept` the rate.
     """
 
     pps: float
@@ -53,6 +53,12 @@ class Measured:
     def loss_ratio(self) -> float:
         """Of those that were sent."""
         return self.lost / self.sent if self.sent else 0.0
+
+    def says_something(self, loss: float) -> bool:
+        """Whether something follows for the device. Without a loss, a sender that paused has not
+        asked for enough; but what is lost in spite of pauses would have been lost without them.
+        """
+        return self.kept or self.loss_ratio > loss
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,7 @@ class Search:
             raise IxyError("a search needs MLRsearch: pip install MLRsearch") from None
         self._library: Any = MLRsearch
         self._measure, self.size, self.line, self.able = measure, size, line, able
-        self.highest = min(line, able)
+        self.highest, self._loss = min(line, able), loss
         self.measured: list[Measured] = []
         first = min(max(FIRST_TRIALS * trial, LEAST_TRIAL), trial)
         self._goals = [
@@ -116,12 +122,14 @@ class Search:
         ]  # fmt: skip
 
     def measure(self, intended_duration: float, intended_load: float) -> Any:
-        """What the library asks for. A sender that did not keep the rate looks to it as if it had
-        left out frames: then it goes on below.
+        """What the library asks for. To it, a sender that paused has left out a frame at least, and
+        as it counts that as lost, it goes on below.
         """
         measured = self._measure(Load(intended_load, intended_duration))
         self.measured.append(measured)
-        unsent = 0 if measured.kept else max(measured.asked - measured.sent, 1)
+        unsent = (
+            0 if measured.says_something(self._loss) else max(measured.asked - measured.sent, 1)
+        )
         return self._library.MeasurementResult(
             intended_duration=intended_duration, intended_load=intended_load,
             offered_count=measured.sent, loss_count=measured.lost,
@@ -159,7 +167,7 @@ class Search:
         if upper is None:
             return LINK if self.line <= self.able else SENDER
         above = [one for one in self.measured if abs(one.pps - upper) < 1e-6 * upper]
-        return DEVICE if any(one.kept and one.loss_ratio > ratio for one in above) else SENDER
+        return DEVICE if any(one.loss_ratio > ratio for one in above) else SENDER
 
 
 def _nothing(_: str) -> None:
