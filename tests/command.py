@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import dpkt
+import jsonschema
 
 from ixy.compiled import JIT
 
 IXY = [sys.executable, "-m", "ixy"]
+SCHEMA = Path(__file__).parent.parent / "docs" / "output.schema.json"
 REAL = Path(__file__).parent.parent / "examples" / "real.pcap"
 PORT_KEYS = {
     "address", "rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "dropped", "rx_mpps", "tx_mpps",
@@ -49,11 +51,19 @@ def run_ixy(
 
 
 def totals(*args: object, code: int = 0, **options: Any) -> dict[str, Any]:
-    """The one object that a run with --json prints on stdout."""
+    """The one object that a run with --json prints on stdout. It keeps to the schema."""
     done = run_ixy(*args, "--json", **options)
     assert done.returncode == code, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
+    keeps_to_schema(str(args[0]), found)
     return found
+
+
+def keeps_to_schema(command: str, found: object) -> None:
+    """Raises ValidationError if an object is not what the docs say that a command prints."""
+    reference = {"unbind": "bind"}.get(command, command)
+    schema = json.loads(SCHEMA.read_text()) | {"anyOf": [{"$ref": f"#/$defs/{reference}"}]}
+    jsonschema.Draft202012Validator(schema).validate(found)
 
 
 def is_one_line(text: str) -> bool:

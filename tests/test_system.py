@@ -168,6 +168,20 @@ def test_a_thread_can_be_punctual() -> None:
     assert slack == [1000]
 
 
+def test_a_thread_goes_first_if_it_may_and_the_others_do_not() -> None:
+    policies: list[int] = []
+
+    def work() -> None:
+        system.go_first()
+        policies.append(os.sched_getscheduler(0))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert policies[0] in (os.SCHED_FIFO, os.SCHED_OTHER)
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
 @pytest.mark.compiled
 def test_waiting_and_reading_leave_other_threads_running() -> None:
     code = """

@@ -1,23 +1,36 @@
 """`Replayer`: which frames leave, how often and when."""
 
+import struct
 from pathlib import Path
 
 import dpkt
+import numpy as np
 import pytest
 
 import ixy
 from command import REAL, many, on_the_wire, read_pcap, run_app, write_pcap
 from ixy.apps.replay import Replayer
 from ixy.pcap import PcapError
+from ixy.traffic.templates import numbered_frame
 from rig import numbered, of_length
 
 pytestmark = pytest.mark.usefixtures("no_shared_pools")
 
 
-def replayed(path: Path, file: Path, options: str = "", **settings) -> tuple[list[bytes], Replayer]:
+class NotingShifts(Replayer):
+    """Remembers how much later than recorded each block leaves."""
+
+    def _put(self, queue: int, table: np.ndarray, shift: int) -> None:
+        self.shifts = [*getattr(self, "shifts", []), shift]
+        super()._put(queue, table, shift)
+
+
+def replayed(
+    path: Path, file: Path, options: str = "", kind: type = Replayer, **settings
+) -> tuple[list[bytes], Replayer]:
     """What leaves the port, and the app for its totals."""
     with ixy.open(f"emu:pcap:,{path}/out.pcap{options}") as device:
-        app = Replayer(device, str(file), **settings)
+        app = kind(device, str(file), **settings)
         app.seconds = run_app(app, device)
         assert app.sent == device.statistics().tx_packets
         assert app.sent + app.bad_size == app.frames
@@ -67,6 +80,55 @@ def test_at_recorded_speed_each_loop_takes_as_long(tmp_path: Path) -> None:
     file = write_pcap(tmp_path / "in.pcap", [numbered(i) for i in range(11)], gap=20_000_000)
     _, app = replayed(tmp_path, file, speed=1.0, loops=2)
     assert 0.37 <= app.seconds < 1.5
+
+
+def test_a_loop_begins_one_mean_gap_after_the_last_frame(tmp_path: Path) -> None:
+    """Gaps of 10, 30 and 20 ms: loops are 60 + 20 ms apart, and no error adds up."""
+    frames = [numbered(i) for i in range(4)]
+    file = write_pcap(tmp_path / "in.pcap", frames)
+    content = bytearray(file.read_bytes())
+    for i, milliseconds in enumerate((0, 10, 40, 60)):
+        struct.pack_into("<I", content, 24 + i * 76 + 4, milliseconds * 1_000_000)
+    file.write_bytes(content)
+    out, app = replayed(tmp_path, file, kind=NotingShifts, speed=2.0, loops=6)
+    assert out == frames * 6
+    assert app.shifts == [80_000_000 * loop for loop in range(6)] + [0]  # and the end
+    assert app.timing.total == 24
+    assert app.timing.outside == 0
+    assert 0.22 <= app.seconds < 3
+
+
+@pytest.mark.parametrize("speed", [None, 1.0])
+def test_queues_keep_each_conversation_in_order(tmp_path: Path, speed: float | None) -> None:
+    frames = []
+    for i in range(many(4000, 60)):
+        flow = i * 7 % 5
+        there = numbered_frame(64, flow)
+        ports = there[34:38]
+        back = there[:34] + ports[2:] + ports[:2] + there[38:]
+        frames.append((back if i % 3 else there)[:-4] + struct.pack(">I", i))
+    out, app = replayed(
+        tmp_path, write_pcap(tmp_path / "in.pcap", frames), "?queues=3", speed=speed, loops=2
+    )
+    assert sorted(out) == sorted(frames * 2)
+    for flow in range(5):
+        ours = [frame for frame in out if 10000 + flow in struct.unpack(">HH", frame[34:38])]
+        assert ours == [frame for frame in frames if frame in set(ours)] * 2
+    if speed:
+        assert app.timing.total == len(out)
+
+
+def test_without_times_there_is_no_timing(tmp_path: Path) -> None:
+    _, app = replayed(tmp_path, write_pcap(tmp_path / "in.pcap", [numbered(1)]))
+    assert app.timing is None
+
+
+def test_how_late_frames_left_is_counted(tmp_path: Path) -> None:
+    """The sum of lateness and due times is what the run took."""
+    file = write_pcap(tmp_path / "in.pcap", [numbered(i) for i in range(21)], gap=5_000_000)
+    _, app = replayed(tmp_path, file, speed=1.0)
+    assert app.timing.total == 21
+    assert 0 <= app.timing.minimum <= app.timing.maximum < app.seconds * 1e9
 
 
 def test_time_stamps_that_go_back_do_not_stop_it(tmp_path: Path) -> None:

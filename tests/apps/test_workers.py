@@ -9,7 +9,7 @@ import pytest
 
 from command import many
 from ixy.apps.workers import FINISH, RUN, STOP, Workers, begin, claim, refund, told
-from ixy.compiled import compiled
+from ixy.compiled import JIT, compiled
 from ixy.device import RxQueue
 from ixy.system import PATIENCE, SPINS, YIELDS, await_event, rest
 
@@ -141,3 +141,41 @@ def test_a_worker_rests_until_any_of_its_queues_interrupts() -> None:
     assert workers.events_of(queues[0], RxQueue(None, None)) == -1  # that one must be polled
     for queue in queues:
         os.close(queue.event)
+
+
+def test_what_runs_beside_the_loops_is_waited_for_and_its_failure_raised() -> None:
+    workers, words = Workers(), []
+    seen = np.zeros(2, np.int64)
+
+    def beside() -> None:
+        while workers.word != STOP:
+            words.append(workers.word)
+            time.sleep(0.001)
+        raise ValueError("beside")
+
+    workers.hold()
+    workers.start([lambda: until_told(workers.control, seen)], beside=beside)
+    while not (workers.running and words):
+        time.sleep(0.001)
+    workers.go()
+    while RUN not in words:
+        time.sleep(0.001)
+    assert workers.busy
+    assert workers.stop()
+    assert not workers.busy
+    with pytest.raises(ValueError, match="beside"):
+        workers.check()
+
+
+def test_urgent_loops_leave_a_core_for_others() -> None:
+    cores = len(os.sched_getaffinity(0))
+    policies: list[int] = []
+    for loops in (1, cores):
+        workers = Workers()
+        count = [lambda: policies.append(os.sched_getscheduler(0))] * loops
+        workers.start(count, urgent=True)
+        while workers.busy:
+            time.sleep(0.001)
+    may = JIT and cores > 1 and os.geteuid() == 0
+    assert policies[1:] == [os.SCHED_OTHER] * cores
+    assert policies[0] in ((os.SCHED_FIFO, os.SCHED_OTHER) if may else (os.SCHED_OTHER,))

@@ -184,7 +184,8 @@ def test_replay_s_object(tmp_path: Path) -> None:
     frames = [numbered(i) for i in range(COUNT)] + [of_length(10)]
     file = write_pcap(tmp_path / "in.pcap", frames)
     found = totals("replay", file, f"emu:pcap:,{tmp_path}/out.pcap", "--loop", 2)
-    assert set(found) == {"seconds", "ports", "frames", "sent"}
+    assert set(found) == {"seconds", "ports", "frames", "sent", "timing"}
+    assert found["timing"] is None
     (port,) = found["ports"]
     assert set(port) == PORT_KEYS
     assert (found["frames"], found["sent"]) == (2 * len(frames), 2 * COUNT)
@@ -197,6 +198,8 @@ def test_replay_s_speeds(tmp_path: Path, speed: str, least: float) -> None:
     file = write_pcap(tmp_path / "in.pcap", [numbered(i) for i in range(11)], gap=30_000_000)
     found = totals("replay", file, "emu:loopback", "--speed", speed)
     assert found["sent"] == 11
+    assert (found["timing"] is None) == (speed == "30")
+    assert found["timing"] is None or found["timing"]["count"] == 11
     assert least - 0.03 < found["seconds"] < least + 2
 
 

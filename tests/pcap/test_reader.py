@@ -27,6 +27,16 @@ def test_tables_and_bytes(tmp_path):
     assert reader.warning is None
 
 
+def test_rewind_begins_again_also_behind_damage():
+    with open_bytes(CONTENT + b"rest") as reader:
+        for _ in range(3):
+            assert take(reader) == FRAMES
+            assert reader.frames == 2
+            assert reader.warning
+            reader.rewind()
+            assert reader.frames == 0
+
+
 def test_iteration():
     with open_bytes(CONTENT) as reader:
         assert [(time, bytes(frame)) for time, frame in reader] == [row[:2] for row in FRAMES]

@@ -1,28 +1,55 @@
-"""`ixy replay`: the frames of a capture leave by a port, at their own pace or another."""
+"""`ixy replay`: the frames of a capture leave by a port, at their own pace or another.
+
+A thread in plain Python reads the file ahead, in blocks of frames for each queue. The workers send
+them and never leave compiled code in between: nothing but a frame's own time decides when it goes.
+"""
+
+import time
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from ixy.apps.workers import FINISH, RUN, STOP, Workers, begin, told
+from ixy.apps.workers import HOLD, RUN, Workers, begin, told
 from ixy.compiled import JIT, compiled, interpretable
 from ixy.device import Device, pool_of, rx_batch, tx_batch
-from ixy.memory.ordered import address_of, copy_bytes, records
+from ixy.memory.ordered import (
+    address_of,
+    array_at,
+    copy_bytes,
+    load_acquire,
+    records,
+    store_release,
+)
 from ixy.memory.pool import alloc_batch, free_batch, lengths, packet_address
-from ixy.pcap import Reader
-from ixy.system import back_off, now
+from ixy.pcap import Frame, Reader
+from ixy.system import back_off, now, pause
+from ixy.traffic.flows import conversation
+from ixy.traffic.histogram import Histogram, record_value
 from ixy.traffic.pacing import due, not_sent, pacer
 from ixy.traffic.templates import MAX_SIZE
 
 BATCH = 64
-CHUNK = 65536  # frames looked up at a time
+CHUNK = 16384  # frames looked up at a time
+BLOCKS = 4  # per queue: how many of those the reader may be ahead
+LEAD = 2_000_000  # ns between the first frame's arrival at a worker and its departure
+WATCHFUL = 300_000  # ns before a frame is due: from here on a nap might last too long
 SHORTEST = 14  # bytes: an Ethernet header
 LONGEST = MAX_SIZE + 4  # with a VLAN tag
 
+# A block passes between the reader, who fills it, and a worker, who empties it; without frames it
+# is the end. `shift` is how much later than recorded its frames are, ns: the loops before.
+Block = np.dtype(
+    [("full", "u4"), ("count", "i8"), ("next", "i8"), ("frames", "u8"), ("shift", "i8")],
+    align=True,
+)
+# `factor`: speed relative to the recording, 0 if the pacer alone decides. `begin`: when the first
+# frame leaves; `first`: its time stamp.
+Schedule = np.dtype([("factor", "f8"), ("begin", "i8"), ("first", "i8")])
 Replay = np.dtype(
     [
         ("data", "u8"),  # the capture file
-        ("factor", "f8"),  # speed relative to the recording; 0: the pacer alone decides
-        ("begin", "i8"),  # when the first frame left, 0 before
-        ("first", "i8"),  # and its time stamp
+        ("block", "i8"),  # the one in use
         ("sent", "u8"),
         ("bad_size", "u8"),  # frames that Ethernet does not carry
         ("received", "u8"),  # packets that came back
@@ -31,19 +58,20 @@ Replay = np.dtype(
 
 
 @compiled
-def ready(state, frames, most):
-    """How many of the next frames are due by their own time stamps, at most so many."""
-    if state.factor == 0:
+def due_time(schedule, frame, shift):
+    """When a frame is due, ns, by its own time stamp."""
+    age = (np.int64(frame.time) - schedule.first + shift) / schedule.factor
+    return schedule.begin + np.int64(age)
+
+
+@compiled
+def ready(schedule, frames, shift, most):
+    """How many of the next frames are due, at most so many."""
+    if schedule.factor == 0:
         return most
     moment = now()
-    if state.begin == 0:
-        state.begin = moment
-        state.first = np.int64(frames[0].time)
     count = 0
-    while count < most:
-        age = (np.int64(frames[count].time) - state.first) / state.factor
-        if age > moment - state.begin:
-            break
+    while count < most and due_time(schedule, frames[count], shift) <= moment:
         count += 1
     return count
 
@@ -75,30 +103,78 @@ def replay_batch(tx, bufs, frames, state):
 
 
 @compiled
-def replay_until_told(tx, rx, bufs, frames, state, pace, control):
-    """Sends all frames of a table, unless it is told to stop. What comes back is only counted."""
+def replay_block(tx, bufs, block, state, schedule, pace, timing):
+    """Sends what is due of a block; returns how many frames are through."""
+    frames = array_at(block.frames, block.count, Frame)[block.next :]
+    wanted = due(pace, min(len(bufs), len(frames)))
+    count = ready(schedule, frames, block.shift, wanted)
+    before = state.sent
+    through = replay_batch(tx, bufs, frames[:count], state)
+    not_sent(pace, wanted - through)
+    if schedule.factor:
+        moment = now()
+        for i in range(np.int64(state.sent - before)):
+            record_value(timing, moment - due_time(schedule, frames[i], block.shift))
+    block.next += through
+    if block.next == block.count:
+        state.block = (state.block + 1) % BLOCKS
+        store_release(block, "full", 0)
+    return through
+
+
+@compiled
+def is_imminent(block, schedule):
+    """Whether the next frame is due so soon that its worker must not sleep."""
+    if schedule.factor == 0:
+        return False
+    frame = array_at(block.frames, block.count, Frame)[block.next]
+    return due_time(schedule, frame, block.shift) - now() < WATCHFUL
+
+
+@compiled
+def replay_until_told(tx, rx, bufs, blocks, state, schedule, pace, timing, control):
+    """One worker: a queue pair, until the end or until it is told to stop. What comes back is only
+    counted.
+    """
     begin(control[0])
     idle = 0
-    done = 0
-    while done < len(frames) and told(control[0]) == RUN:
-        wanted = due(pace[0], min(len(bufs), len(frames) - done))
-        count = ready(state[0], frames[done:], wanted)
-        through = replay_batch(tx[0], bufs, frames[done : done + count], state[0])
-        not_sent(pace[0], wanted - through)
-        done += through
+    while told(control[0]) == RUN:
+        block = blocks[state[0].block]
+        full = load_acquire(block, "full")
+        if full and block.count == 0:
+            break
+        through = 0
+        if full:
+            words = block, state[0], schedule[0], pace[0], timing[0]
+            through = replay_block(tx[0], bufs, *words)
         received = rx_batch(rx[0], bufs)
         free_batch(pool_of(rx[0]), bufs[:received])
         state[0].received += np.uint64(received)
         idle = 0 if through or received else idle + 1
-        if idle:
+        if idle and full and is_imminent(block, schedule[0]):
+            pause()
+        elif idle:
             back_off(idle)
 
 
+@compiled
+def assign(frames, data, queues, queue_of):
+    """Gives each frame the queue of its conversation."""
+    for i in range(len(frames)):
+        frame = frames[i]
+        queue_of[i] = conversation(data[frame.offset : frame.offset + frame.captured]) % queues
+
+
 class Replayer:
-    """Replays a capture file from an open device's first queue, `loops` times.
+    """Replays a capture file from an open device, `loops` times. Conversations are spread over its
+    queues: each stays in order.
 
     `speed`: a factor of the recorded speed, None for as fast as possible; or `rate` in packets per
-    second. Raises PcapError for a file that cannot be read.
+    second. At a factor each frame has a time at which it is due: so long after the first one as it
+    was recorded, divided by the factor, and `timing` counts how much later than that it left (ns).
+    A loop begins one mean gap of the recording after the last frame of the loop before; these times
+    are all computed from the one beginning, so no error adds up. Raises PcapError for a file that
+    cannot be read.
     """
 
     def __init__(
@@ -110,56 +186,130 @@ class Replayer:
         rate: float | None = None,
         loops: int = 1,
     ) -> None:
-        self.device, self.path, self.loops = device, path, loops
+        self.device, self.loops = device, loops
         self.warning: str | None = None
         self.frames = 0  # read from the file so far, all loops together
         self.workers = Workers()
         self._reader = Reader(path)
-        self._state = records(1, Replay)
-        self._state[0]["factor"] = speed or 0
-        queue = device.tx[0].record, device.rx[0].record
-        pace = pacer(rate)
-        bufs = np.zeros(BATCH, np.uint32)
-        self._send = lambda table: replay_until_told(
-            *queue, bufs, table, self._state, pace, self.workers.control
-        )
+        self._schedule = records(1, Schedule)
+        self._schedule[0]["factor"] = speed or 0
+        queues = range(len(device.tx))
+        self._blocks = [records(BLOCKS, Block) for _ in queues]
+        self._tables: list[list[Any]] = [[None] * BLOCKS for _ in queues]  # what blocks point to
+        self._next = [0] * len(queues)
+        self._states = [records(1, Replay) for _ in queues]
+        self._timings = [Histogram() for _ in queues]
+        self._loops = []
+        for i in queues:
+            self._states[i][0]["data"] = address_of(self._reader.data)
+            pair = device.tx[i].record, device.rx[i].record
+            pace = pacer(rate / len(queues) if rate else None)
+            words = self._blocks[i], self._states[i], self._schedule, pace, self._timings[i].record
+            bufs = np.zeros(BATCH, np.uint32)
+            loop = partial(replay_until_told, *pair, bufs, *words, self.workers.control)
+            self._loops.append(loop)
 
     def start(self) -> None:
-        """Starts the worker."""
-        self.workers.start([self._replay], self.device)
+        """Starts the workers and the reader."""
+        self.workers.start(self._loops, self.device, beside=self._read, urgent=self._is_sparse())
 
-    def _replay(self) -> None:
+    def _is_sparse(self) -> bool:
+        """Whether frames are so far apart that a worker sleeps most of the time, as far as its
+        beginning tells.
+        """
+        factor = float(self._schedule[0]["factor"])
+        times = self._reader.read(CHUNK)["time"]
+        self._reader.rewind()
+        mean_gap = int(times.max() - times.min()) / len(times) if len(times) else 0
+        return factor > 0 and mean_gap / factor > 2 * WATCHFUL
+
+    def _read(self) -> None:
+        timed = self._schedule[0]["factor"] > 0
+        self._spread(np.zeros(0, Frame))  # compiled before anything is due
+        while self.workers.word == HOLD or (timed and self._waits_for_link()):
+            time.sleep(0.0005)
+        shift = 0
         for loop in range(self.loops):
-            reader = self._reader if loop == 0 else Reader(self.path)
-            with reader:
-                self._state[0]["data"] = address_of(reader.data)
-                self._state[0]["begin"] = 0
-                while len(table := reader.read(CHUNK)) and not self.stopped:
-                    self.frames += len(table)
-                    self._send(table if JIT else interpretable(table))
-                self.warning = reader.warning
+            if loop:
+                self._reader.rewind()
+            shift += self._read_once(shift)
+        for queue in range(len(self._blocks)):
+            self._put(queue, np.zeros(0, Frame), 0)
 
-    @property
-    def stopped(self) -> bool:
-        """Whether the worker has been told to stop."""
-        return int(self.workers.control[0]["stop"]) in (FINISH, STOP)
+    def _waits_for_link(self) -> bool:
+        return self.workers.word == RUN and not self.device.link_speed()
+
+    def _read_once(self, shift: int) -> int:
+        """Hands out the frames of one loop, `shift` ns later than recorded; returns how long it
+        takes until the next one begins.
+        """
+        first = last = 0
+        while len(table := self._reader.read(CHUNK)) and self.workers.word == RUN:
+            first = first or int(table["time"][0])
+            last = max(last, int(table["time"].max()))
+            self.frames += len(table)
+            parts = self._spread(table)
+            if self._schedule[0]["begin"] == 0:
+                self._schedule[0]["first"] = first
+                self._schedule[0]["begin"] = time.monotonic_ns() + LEAD
+            for queue, part in enumerate(parts):
+                if len(part):
+                    self._put(queue, part, shift)
+        self.warning = self._reader.warning
+        gaps = self._reader.frames - 1
+        return last - first + (last - first) // gaps if gaps > 0 else 0
+
+    def _spread(self, table: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
+        """A table for each queue, in the order of the file."""
+        queues = len(self._blocks)
+        if queues == 1:
+            return [table]
+        queue_of = np.zeros(len(table), np.uint8)
+        assign(table if JIT else interpretable(table), self._reader.data, queues, queue_of)
+        return [table[queue_of == queue] for queue in range(queues)]
+
+    def _put(self, queue: int, table: np.ndarray[Any, Any], shift: int) -> None:
+        index = self._next[queue]
+        block = self._blocks[queue][index]
+        while block["full"]:
+            if self.workers.word != RUN:
+                return
+            time.sleep(0.0005)
+        self._tables[queue][index] = table
+        block["count"], block["next"], block["shift"] = len(table), 0, shift
+        block["frames"] = address_of(table)
+        block["full"] = 1
+        self._next[queue] = (index + 1) % BLOCKS
+
+    def _total(self, name: str) -> int:
+        return sum(int(state[0][name]) for state in self._states)
 
     @property
     def sent(self) -> int:
-        """Packets that were given to the transmit ring so far."""
-        return int(self._state[0]["sent"])
+        """Packets that were given to a transmit ring so far."""
+        return self._total("sent")
 
     @property
     def bad_size(self) -> int:
         """Frames too short or too long for Ethernet: not sent."""
-        return int(self._state[0]["bad_size"])
+        return self._total("bad_size")
 
     @property
     def taken(self) -> int:
         """Packets that came back and were taken from the receive rings."""
-        return int(self._state[0]["received"])
+        return self._total("received")
+
+    @property
+    def timing(self) -> Histogram | None:
+        """How much later than due frames left, ns; None where they have no time of their own."""
+        if self._schedule[0]["factor"] == 0:
+            return None
+        timing = Histogram()
+        for each in self._timings:
+            timing.merge(each)
+        return timing
 
     @property
     def done(self) -> bool:
-        """Whether all has been given to the ring."""
+        """Whether all has been given to the rings."""
         return self.workers.running and not self.workers.busy

@@ -1,5 +1,6 @@
 """Compiled loops in threads of their own: one per queue, pinned to a core, without the GIL."""
 
+import os
 import select
 import threading
 import time
@@ -7,10 +8,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ixy.compiled import compiled
+from ixy.compiled import JIT, compiled
 from ixy.device import Device, RxQueue
 from ixy.memory.ordered import fetch_add, load_acquire, records
-from ixy.system import back_off, be_punctual, pin
+from ixy.system import back_off, be_punctual, go_first, pin
 
 # What workers and the thread that started them share. `stop` is HOLD while they wait for a word to
 # go, then RUN until they are told to finish what has arrived, or to stop at once. `budget` is how
@@ -66,17 +67,36 @@ class Workers:
         self.control[0]["limited"] = count is not None
         self.control[0]["budget"] = count or 0
         self._threads: list[threading.Thread] = []
+        self._beside: list[threading.Thread] = []
+        self._urgent = False
         self._failure: BaseException | None = None
 
-    def start(self, loops: Sequence[Callable[[], object]], *devices: Device) -> None:
-        """Starts a thread for each loop. A device that is closed stops them first."""
+    def start(
+        self,
+        loops: Sequence[Callable[[], object]],
+        *devices: Device,
+        beside: Callable[[], object] | None = None,
+        urgent: bool = False,
+    ) -> None:
+        """Starts a thread for each loop. A device that is closed stops them first.
+
+        `urgent` loops sleep when they can, and must not be late: they go before other threads where
+        that leaves a core, and the interpreter, for those.
+
+        `beside` is what plain Python does for them meanwhile, in a thread on any core. It looks at
+        `word` itself, also while that is HOLD.
+        """
         for device in devices:
             device.before_close.append(self.stop)
-        for index, loop in enumerate(loops):
-            arguments = (index, loop, devices)  # alive as long as the thread
-            thread = threading.Thread(target=self._work, args=arguments, daemon=True)
-            self._threads.append(thread)
+        self._urgent = urgent and JIT and len(loops) < len(os.sched_getaffinity(0))
+        self._threads += [self._thread(index, loop, devices) for index, loop in enumerate(loops)]
+        self._beside += [self._thread(None, beside, devices)] if beside else []
+        for thread in self._threads + self._beside:
             thread.start()
+
+    def _thread(self, *arguments: object) -> threading.Thread:
+        """One that keeps all of these alive."""
+        return threading.Thread(target=self._work, args=arguments, daemon=True)
 
     def hold(self) -> None:
         """Before `start`: lets the loops be compiled and wait until `go`."""
@@ -97,10 +117,13 @@ class Workers:
             epoll.register(queue.event, select.EPOLLIN | select.EPOLLET)
         return epoll.fileno()
 
-    def _work(self, index: int, loop: Callable[[], object], _: Sequence[Device]) -> None:
+    def _work(self, index: int | None, loop: Callable[[], object], _: Sequence[Device]) -> None:
         try:
-            pin(index)
-            be_punctual()
+            if index is not None:
+                pin(index)
+                be_punctual()
+                if self._urgent:
+                    go_first()
             loop()
         except BaseException as failure:  # raised again by `check`, in the thread that waits
             self._failure = failure
@@ -112,8 +135,18 @@ class Workers:
 
     @property
     def busy(self) -> bool:
-        """Whether a loop has not ended."""
-        return any(thread.is_alive() for thread in self._threads)
+        """Whether a loop has not ended, or what runs beside them."""
+        return any(thread.is_alive() for thread in self._threads + self._beside)
+
+    @property
+    def accompanied(self) -> bool:
+        """Whether what runs beside the loops has not ended."""
+        return any(thread.is_alive() for thread in self._beside)
+
+    @property
+    def word(self) -> int:
+        """HOLD, RUN, FINISH or STOP: what the loops have been told."""
+        return int(self.control[0]["stop"])
 
     def check(self) -> None:
         """Raises what a loop has raised."""

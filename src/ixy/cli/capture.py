@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from ixy.cli.output import Csv, Output, Plot, Prometheus
 from ixy.cli.session import DEFAULT_ITR, Count, Interrupts, Itr, Json, Queues, Seconds, Session
 from ixy.errors import IxyError
 
@@ -53,6 +54,9 @@ def command(
     itr: Itr = DEFAULT_ITR,
     seconds: Seconds = None,
     count: Count = None,
+    csv: Csv = None,
+    prometheus: Prometheus = None,
+    plot: Plot = None,
     as_json: Json = False,
 ) -> int:
     """Opens the device and the file, captures until the end, prints totals that add up."""
@@ -64,8 +68,9 @@ def command(
     bounded = bool(seconds or count)
     nothing = {"received": 0, "written": 0, "filtered": 0, **({"files": []} if rotates else {})}
     report = sys.stdout if isinstance(path, str) else sys.stderr
+    output = Output(NAME, csv, prometheus, plot)
     with Session(
-        [device], as_json=as_json, bounded=bounded, results=nothing, report=report
+        [device], as_json=as_json, bounded=bounded, results=nothing, output=output, report=report
     ) as session:
         from ixy.apps.capture import Capturer
         from ixy.pcap import PCAP, PCAPNG
@@ -85,7 +90,9 @@ def command(
             seconds=rotate_time,
             keep=keep,
         ) as app:
-            session.run(app, seconds)
+            session.run(
+                app, seconds, lambda: {"received": app.taken, "written": app.writer.written}
+            )
             app.totals = session.statistics[0]
         total = session.statistics[0]
         session.drops[0]["unread"] = session.unread(0, app.taken)

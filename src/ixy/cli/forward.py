@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from ixy.cli.output import Csv, Output, Plot, Prometheus
 from ixy.cli.session import DEFAULT_ITR, Count, Interrupts, Itr, Json, Queues, Seconds, Session
 from ixy.errors import IxyError
 
@@ -22,12 +23,18 @@ def command(
     itr: Itr = DEFAULT_ITR,
     seconds: Seconds = None,
     count: Count = None,
+    csv: Csv = None,
+    prometheus: Prometheus = None,
+    plot: Plot = None,
     as_json: Json = False,
 ) -> int:
     """Opens both devices, forwards until the end, prints the totals."""
     bounded = bool(seconds or count)
     nothing = {"forwarded": 0, "mpps": 0.0}
-    with Session([a, b], as_json=as_json, bounded=bounded, results=nothing) as session:
+    output = Output(NAME, csv, prometheus, plot)
+    with Session(
+        [a, b], as_json=as_json, bounded=bounded, results=nothing, output=output
+    ) as session:
         from ixy.apps.forward import Forwarder
 
         devices = session.open(queues, itr if interrupts else None)
@@ -36,7 +43,7 @@ def command(
             raise IxyError(f"{a} has {counts[0]} queues, {b} {counts[1]}: give both as many")
         session.bounded = bounded or any(device.beyond.ended is not None for device in devices)
         app = Forwarder(*devices, one_way=one_way, batch=batch, count=count)
-        session.run(app, seconds)
+        session.run(app, seconds, lambda: {"forwarded": app.forwarded})
         for port, (taken, sent) in enumerate(app.taken):
             unread = session.unread(port, taken)
             session.drops[port] |= {"unsent": taken - sent, "unread": unread}

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ixy.cli.output import Csv, Output, Plot, Prometheus
 from ixy.cli.session import Count, Json, Queues, Seconds, Session
 
 NAME = "generate"
@@ -59,6 +60,9 @@ def command(
     queues: Queues = 1,
     seconds: Seconds = None,
     count: Count = None,
+    csv: Csv = None,
+    prometheus: Prometheus = None,
+    plot: Plot = None,
     as_json: Json = False,
 ) -> int:
     """Opens the device, sends until the end, prints the totals."""
@@ -66,7 +70,10 @@ def command(
         "requested_pps": None, "achieved_pps": 0.0, "given_up": 0, "late": None, "gaps": None,
     }  # fmt: skip
     bounded = bool(seconds or count)
-    with Session([device], as_json=as_json, bounded=bounded, results=nothing) as session:
+    output = Output(NAME, csv, prometheus, plot)
+    with Session(
+        [device], as_json=as_json, bounded=bounded, results=nothing, output=output
+    ) as session:
         from ixy.apps.generate import Generator
         from ixy.traffic.rates import parse_rate
         from ixy.traffic.sizes import parse_sizes
@@ -84,7 +91,7 @@ def command(
             opened, template=frame, size=sizes, vary=vary or (), seed=seed, rate=pps,
             poisson=arrivals is Arrivals.poisson, count=count,
         )  # fmt: skip
-        session.run(app, seconds)
+        session.run(app, seconds, lambda: {"sent": app.sent, "returned": app.taken})
         session.drops[0]["unread"] = session.unread(0, app.taken)
         found = app.report()
         if found["achieved_pps"] is None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ixy.cli.output import Csv, Output, Plot, Prometheus
 from ixy.cli.session import LINK_TIMEOUT, TICK, Count, Json, Seconds, Session
 from ixy.errors import IxyError
 
@@ -48,13 +49,19 @@ def command(
     ] = None,
     seconds: Seconds = None,
     count: Count = None,
+    csv: Csv = None,
+    prometheus: Prometheus = None,
+    plot: Plot = None,
     as_json: Json = False,
 ) -> int:
     """Opens the devices, measures until the end, prints what was found."""
     addresses, bounded = [tx] if rx is None else [tx, rx], bool(seconds or count)
     for path in filter(None, (hgrm, v2)):
         write(path, "")  # what cannot be written shows before the run
-    with Session(addresses, as_json=as_json, bounded=bounded, results={"sent": 0}) as session:
+    output = Output(NAME, csv, prometheus, plot)
+    with Session(
+        addresses, as_json=as_json, bounded=bounded, results={"sent": 0}, output=output
+    ) as session:
         from ixy.apps.latency import Latency
         from ixy.traffic.histogram_v2 import log
 
@@ -69,6 +76,12 @@ def command(
         session.run(app)
         found = app.sequence.latency()
         report = app.report(found)
+        if plot and found.total:
+            from ixy.cli import plots
+            from ixy.traffic.histogram import highest_of
+
+            times = [(highest_of(step), count) for step, count in found.recorded()]
+            output.paint = plots.latencies({"latency": times})
         session.drops[-1]["unread"] = session.unread(-1, app.taken)
         session.results = report if as_json else brief(report)
         if hgrm:

@@ -14,6 +14,7 @@ from ixy.cli import (
     reflect,
     regs,
     replay,
+    throughput,
     unbind,
 )
 
@@ -25,7 +26,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 for module in (
-    devices, bind, unbind, forward, generate, capture, replay, latency, reflect, regs, emulate,
-    bench,
+    devices, bind, unbind, forward, generate, capture, replay, latency, reflect, throughput, regs,
+    emulate, bench,
 ):  # fmt: skip
     app.command(name=module.NAME, help=module.HELP, epilog=module.EXAMPLE)(module.command)

@@ -1,10 +1,11 @@
 """`ixy replay`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ixy.cli.session import Json, Seconds, Session
+from ixy.cli.output import Csv, Output, Plot, Prometheus
+from ixy.cli.session import Json, Queues, Seconds, Session
 from ixy.errors import IxyError
 
 NAME = "replay"
@@ -20,23 +21,36 @@ def command(
         typer.Option(help="max, a factor of the recorded speed such as 1x, or packets per second."),
     ] = "max",
     loop: Annotated[int, typer.Option(help="How many times.", min=1)] = 1,
+    queues: Queues = 1,
     seconds: Seconds = None,
+    csv: Csv = None,
+    prometheus: Prometheus = None,
+    plot: Plot = None,
     as_json: Json = False,
 ) -> int:
     """Opens file and device, sends until the end, prints the totals."""
     factor, rate = parse_speed(speed)
-    nothing = {"frames": 0, "sent": 0}
-    with Session([device], as_json=as_json, bounded=True, results=nothing) as session:
+    nothing: dict[str, Any] = {"frames": 0, "sent": 0, "timing": None}
+    output = Output(NAME, csv, prometheus, plot)
+    with Session(
+        [device], as_json=as_json, bounded=True, results=nothing, output=output
+    ) as session:
         from ixy.apps.replay import Replayer
 
-        (opened,) = session.open()
+        (opened,) = session.open(queues)
         app = Replayer(opened, file, speed=factor, rate=rate, loops=loop)
-        session.run(app, seconds)
+        session.run(
+            app,
+            seconds,
+            lambda: {"sent": app.sent, "returned": app.taken},
+        )
         if app.warning:
             session.warn(app.warning)
         unread = session.unread(0, app.taken)
         session.drops[0] |= {"unread": unread, "bad_size": app.bad_size}
+        timing = app.timing.summary() if app.timing else None
         session.results = {"frames": app.frames, "sent": app.sent}
+        session.results |= {"timing": timing} if as_json else in_words(timing) if timing else {}
     return session.exit_code
 
 
@@ -56,3 +70,10 @@ def parse_speed(text: str) -> tuple[float | None, float | None]:
             f"--speed {text}: give it max, a factor such as 1x or 0.5x, or packets per second"
         )
     return (value, None) if text.endswith("x") else (None, value)
+
+
+def in_words(timing: dict[str, Any]) -> dict[str, Any]:
+    """How late frames left, for people."""
+    shown = {f"{percent} %": value for percent, value in timing["percentiles"].items()}
+    shown["max"] = timing["maximum"]
+    return {"late in ns:": " ".join(f"{name} {value}" for name, value in shown.items())}

@@ -5,14 +5,15 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, Protocol, Self, TextIO
 
 import typer
 
 from ixy.cli import signals
+from ixy.cli.output import Output
+from ixy.cli.samples import Rate, Sample, rate_of
 
-CRC, FRAMING = 4, 20  # bytes that a frame has on the wire besides its own: CRC; preamble and gap
 TICK = 0.02  # seconds between two looks at what is going on
 LOOK = 0.25  # and between two looks at whether the devices are well
 LINK_TIMEOUT = 10.0  # seconds
@@ -59,9 +60,9 @@ class Session:
     prints the totals.
 
     `results` are the command's own totals, set anew when they are known; `report` (stdout) is where
-    all totals go. `bounded`: the run has an
-    end of its own, which a signal would cut short. `exit_code` tells, afterwards, whether all was
-    done that was asked.
+    all totals go, `output` what else the run leaves. `bounded`: the run has an end of its own,
+    which a signal would cut short. `exit_code` tells, afterwards, whether all was done that was
+    asked.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Session:
         as_json: bool,
         bounded: bool,
         results: dict[str, Any],
+        output: Output | None = None,
         report: TextIO | None = None,
     ) -> None:
         self.addresses, self.as_json, self.bounded, self.results, self.report = (
@@ -80,6 +82,8 @@ class Session:
             results,
             report or sys.stdout,
         )
+        self.output = output or Output()
+        self._counters: Callable[[], dict[str, int]] = dict
         self.devices: list[Any] = []
         self.seconds = 0.0
         self.statistics: list[Any] = []
@@ -89,6 +93,7 @@ class Session:
         self.exit_code = 0
 
     def __enter__(self) -> Self:
+        self.output.begin()
         # until there is something to finish
         signals.abandon = self._report
         if signals.received:
@@ -116,10 +121,16 @@ class Session:
             self.devices.append(open_device(address, queues=queues, itr=itr, settle=False))
         return self.devices
 
-    def run(self, app: App, seconds: float | None = None) -> None:
+    def run(
+        self,
+        app: App,
+        seconds: float | None = None,
+        counters: Callable[[], dict[str, int]] = dict,
+    ) -> None:
         """Runs an app until it is done, until the time is over, or until a signal comes; shows it
-        each second.
+        each second. `counters` are the app's own, for metrics.
         """
+        self._counters = counters
         signals.abandon = None
         app.workers.hold()  # what they do while others are compiled would be in no time at all
         app.start()
@@ -165,8 +176,9 @@ class Session:
         self.exit_code = 1
 
     def _watch(self, app: App, begin: float, seconds: float | None) -> None:
-        shown = looked = begin
-        before = [device.statistics() for device in self.devices]
+        looked = begin
+        due = begin + 1.0
+        before = self._sample(0.0)
         while not signals.received and not app.done and app.workers.busy:
             time.sleep(TICK)
             moment = time.monotonic()
@@ -176,23 +188,39 @@ class Session:
                 for device in self.devices:
                     device.beyond.check()
                 looked = moment
-            if moment - shown >= 1.0:
-                after = [device.statistics() for device in self.devices]
-                for device, old, new in zip(self.devices, before, after, strict=True):
-                    if old.tx_packets == new.tx_packets:
+            if moment >= due:
+                due += 1.0
+                after = self._sample(moment - begin)
+                for device, old, new in zip(self.devices, before.ports, after.ports, strict=True):
+                    if old["tx_packets"] == new["tx_packets"]:
                         device.flush(LAST_MOMENT)  # raises if it will never go on
-                self._show(before, after, moment - shown)
-                before, shown = after, moment
+                self._show(before, after)
+                before = after
 
-    def _show(self, before: list[Any], after: list[Any], seconds: float) -> None:
-        for address, old, new in zip(self.addresses, before, after, strict=True):
-            rx = rate(new.rx_packets - old.rx_packets, new.rx_bytes - old.rx_bytes, seconds)
-            tx = rate(new.tx_packets - old.tx_packets, new.tx_bytes - old.tx_bytes, seconds)
-            print(f"{address}  rx {rx}  tx {tx}", file=sys.stderr, flush=True)
+    def _sample(self, seconds: float) -> Sample:
+        """What is known so many seconds after the beginning."""
+        known = zip(self.addresses, self.devices, strict=True)
+        ports = [{"address": a, **dataclasses.asdict(d.statistics())} for a, d in known]
+        sample = Sample(seconds, ports, self._counters())
+        self.output.add(sample)
+        return sample
+
+    def _show(self, before: Sample, after: Sample) -> None:
+        seconds = after.seconds - before.seconds
+        for old, new in zip(before.ports, after.ports, strict=True):
+            rx, tx = (in_words(rate_of(old, new, way, seconds)) for way in ("rx", "tx"))
+            print(f"{new['address']}  rx {rx}  tx {tx}", file=sys.stderr, flush=True)
 
     def _report(self) -> None:
-        """Prints the totals: lines for people, or one JSON object."""
+        """Prints the totals, and leaves what else was asked for."""
         ports = list(self._port_totals())
+        self._print(ports)
+        if self.seconds:
+            self.output.add(Sample(self.seconds, ports, self._counters()))
+        self.output.end(self.addresses)
+
+    def _print(self, ports: Sequence[dict[str, Any]]) -> None:
+        """Totals are lines for people, or one JSON object."""
         if self.as_json:
             totals = {"seconds": round(self.seconds, 6), "ports": ports, **self.results}
             print(json.dumps(totals), file=self.report, flush=True)
@@ -227,8 +255,6 @@ class Session:
         return round(packets / self.seconds / 1e6, 6) if self.seconds else 0.0
 
 
-def rate(packets: int, octets: int, seconds: float) -> str:
-    """Mpps, Mbit/s of frames with their CRC, and Mbit/s on the wire."""
-    frames = (octets + CRC * packets) * 8 / seconds / 1e6
-    wire = frames + FRAMING * packets * 8 / seconds / 1e6
-    return f"{packets / seconds / 1e6:.3f} Mpps {frames:.1f} Mbit/s ({wire:.1f} on the wire)"
+def in_words(rate: Rate) -> str:
+    """A rate in a live line."""
+    return f"{rate.pps / 1e6:.3f} Mpps {rate.mbit:.1f} Mbit/s ({rate.wire:.1f} on the wire)"

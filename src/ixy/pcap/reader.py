@@ -81,6 +81,10 @@ class Reader:
             )
         return frames[:filled]
 
+    def rewind(self) -> None:
+        """Goes back to the first frame, also of what came through a pipe."""
+        self._scanner, self.frames = _scanner(self.data, self.name), 0
+
     def __iter__(self) -> Iterator[tuple[int, Bytes]]:
         """Time (nanoseconds since 1970) and captured bytes of each frame left."""
         while len(frames := self.read(_BATCH)):
