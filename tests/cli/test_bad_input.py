@@ -126,7 +126,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def check_refused(*args: object, **settings) -> str:
-    done = run_ixy(*args, "--json", timeout=30, **settings)
+    done = run_ixy(*args, "--json", timeout=120, **settings)
     assert done.returncode not in (0, -9, -11), done
     assert is_one_line(done.stderr), done.stderr
     assert done.stdout == ""
@@ -256,7 +256,7 @@ def test_a_disk_that_fills_up_is_an_error(small_disk: Path) -> None:
 def test_a_tap_without_permission() -> None:
     drop = ["setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin"]
     args = [*drop, *IXY, "forward", "emu:tap:ixynoperm0", SOURCE, "--time", "1", "--json"]
-    done = subprocess.run(args, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(args, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 1
     assert is_one_line(done.stderr)
     assert "ixynoperm0" in done.stderr
@@ -289,7 +289,7 @@ def test_the_third_end_of_a_cable() -> None:
             assert "taken" in line
         finally:
             process.terminate()
-            process.communicate(timeout=30)
+            process.communicate(timeout=120)
     assert not Path(f"/dev/shm/ixy-cable-{os.getuid()}-{name}").exists()
 
 
