@@ -1,10 +1,4 @@
-"""Every app on QEMU's own devices: somebody else's reading of virtio and of the 82576.
-
-QEMU's igb writes a received descriptor back by a copy that stores the same 16 bytes twice. If the
-machine stops it between the two, as it may a few times in a million, the second store lands on what
-our driver has written there meanwhile, and two packets are lost (`rx_damaged`). No card does that.
-So igb is read here when QEMU is idle, or its losses are accounted for.
-"""
+"""Every app on QEMU's own devices: somebody else's reading of virtio and of the 82576."""
 
 import json
 import os
@@ -35,13 +29,6 @@ def receive(device: Device, count: int, seconds: float = 60) -> list[bytes]:
     return got
 
 
-def wait_until_idle(name: str, device: Device, received: int) -> None:
-    """For igb: until so many frames have arrived in memory (see above)."""
-    deadline = time.monotonic() + 60
-    while name == "igb" and device.function.bar(0).read(0xC010, 4) != received % 512:  # RDH
-        assert time.monotonic() < deadline, device.statistics()
-
-
 @pytest.mark.parametrize("name", [param for param in EACH if param.id != "transitional"])
 def test_more_frames_than_an_index_has_numbers(name: str, no_shared_pools: list) -> None:
     count = many(100_000, 2_000)
@@ -50,7 +37,6 @@ def test_more_frames_than_an_index_has_numbers(name: str, no_shared_pools: list)
         for begin in range(0, count, BURST):
             frames = [numbered(i, 60 + i % 1400) for i in range(begin, min(count, begin + BURST))]
             assert device.tx[0].send(frames) == len(frames)
-            wait_until_idle(name, device, begin + len(frames))
             assert receive(device, len(frames)) == frames
         statistics = device.statistics()
         octets = sum(60 + i % 1400 for i in range(count))
@@ -64,13 +50,10 @@ def test_the_device_sees_whether_we_are_promiscuous(name: str, no_shared_pools: 
     with ixy.open(device_address(name, "loopback")) as device:
         device.wait_for_link(30)
         mine, others = ethernet(b"mine", to=device.mac), ethernet(b"others", to=OTHER)
-        received = 0
         for on in (True, False, True):
             device.set_promiscuous(on)
             assert device.tx[0].send([others, mine, ethernet(b"all", to=BROADCAST)]) == 3
             expected = [*([others] if on else []), mine, ethernet(b"all", to=BROADCAST)]
-            received += len(expected)
-            wait_until_idle(name, device, received)
             assert receive(device, len(expected)) == expected
         new = bytes.fromhex("020000000abc")
         device.set_promiscuous(False)
@@ -92,13 +75,8 @@ def test_forward_both_ways(name: str, tmp_path: Path) -> None:
     done = totals("forward", *(device_address(name, wire) for wire in wires))
     for port, frames in zip(done["ports"], (there, back), strict=True):
         assert port["rx_packets"] == len(frames), done
-    for side, frames in ((1, there), (0, back)):
-        damaged = done["ports"][1 - side]["dropped"]["rx_damaged"]
-        assert damaged <= (4 if name == "igb" else 0)
-        out = read_pcap(tmp_path / f"out{side}.pcap")
-        assert len(out) == len(frames) - damaged
-        rest = iter(frames)
-        assert all(frame in rest for frame in out)  # those that there are, in order
+    assert read_pcap(tmp_path / "out1.pcap") == there
+    assert read_pcap(tmp_path / "out0.pcap") == back
 
 
 @pytest.mark.compiled

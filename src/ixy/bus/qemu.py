@@ -46,7 +46,6 @@ CONFIG_ADDRESS, CONFIG_DATA = 0xCF8, 0xCFC  # ports (PCI Local Bus 3.0, 3.2.2.3.
 FIRST_PORT, FIRST_MEMORY = 0xC000, 0xE0000000  # where BARs go: nothing else of q35 is there
 MODULES = 128  # DmaMemories at a time
 DOORBELLS = 1024
-START = 20.0  # seconds
 SETTLE = 0.05  # seconds without a doorbell, after which no frame is held back for a descriptor
 # Seconds between two looks at the doorbells: longer the longer none has rung
 NAP, DEEPER, DEEPEST = 2e-5, 5e-6, 1e-3
@@ -167,7 +166,7 @@ class QemuFunction(PciFunction):
             target=self._keep, args=(command, far), name="ixy-qemu", daemon=True
         )
         self._keeper.start()
-        self._started.wait(START)
+        self._started.wait()
         for connection in far:
             connection.close()
         if self._trouble:
@@ -204,8 +203,6 @@ class QemuFunction(PciFunction):
         words = self._last_words()
         if "is not a valid device model" in words:
             words = f"this QEMU is too old, it has no {self._model}: {BACKPORTS}"
-        elif "unavailable" in words or "Could not open" in words:
-            words += f": {BACKPORTS}"
         return IxyError(f"{self.address}: {words}")
 
     def _last_words(self) -> str:

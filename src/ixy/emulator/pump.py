@@ -3,6 +3,7 @@ that is QEMU's network back end.
 """
 
 import array
+import atexit
 import errno
 import fcntl
 import os
@@ -49,6 +50,7 @@ class Pump(Plug):
         self._begun = self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="ixy-pump", daemon=True)
         self._thread.start()
+        atexit.register(self._stop)  # compiled code must not run on memory that Python takes back
 
     def _loop(self) -> None:
         be_punctual()
@@ -105,11 +107,15 @@ class Pump(Plug):
         """What the wire lost."""
         return self._wire.drops()
 
-    def close(self) -> None:
-        """Brings what QEMU has sent to the wire's far end, and unplugs it."""
+    def _stop(self) -> None:
         self._stopping = True
         self._until[0] = 0
         self._thread.join()
+
+    def close(self) -> None:
+        """Brings what QEMU has sent to the wire's far end, and unplugs it."""
+        atexit.unregister(self._stop)
+        self._stop()
         self._wire.close()
         self._socket.close()
         self._far.close()

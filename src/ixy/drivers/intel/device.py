@@ -149,8 +149,7 @@ class IntelDevice(Device):
         """A transmit queue, enabled."""
         regs = self.regs
         who = taker(f"tx queue {queue} of {self.address}")
-        slots = np.zeros(self.ring, np.uint32)
-        record, _ = self._make_ring("TD", queue, who, slots)
+        record, _ = self._make_ring("TD", queue, who, np.zeros(self.ring, np.uint32))
         regs.TXDCTL[queue].write(**self.sheet.TX_THRESHOLDS)
         regs.TXDCTL[queue].update(ENABLE=1)
         regs.TXDCTL[queue].wait(1.0, ENABLE=1)
@@ -186,8 +185,7 @@ class IntelDevice(Device):
         if not self.regs.RAH[0].field("AV"):
             raise IxyError(f"{self.address}: no address from its EEPROM: is that damaged?")
         low, high = self.regs.RAL[0].read(), self.regs.RAH[0].field("HIGH")
-        mac: bytes = (high << 32 | low).to_bytes(6, "little")
-        return mac
+        return bytes((high << 32 | low).to_bytes(6, "little"))
 
     def set_mac(self, mac: bytes) -> None:
         """Makes `mac` (6 bytes) the device's address. Raises IxyError for a group address."""

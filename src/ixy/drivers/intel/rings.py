@@ -1,4 +1,4 @@
-"""The hot path: receive and transmit rings of the 82599 (7.1.9, 7.2.3).
+"""The hot path: receive and transmit rings of the 82599 (7.1.9, 7.2.3), which the 82576 has, too.
 
 A ring is an array of 16-byte descriptors in memory. We write descriptors and move the tail; the
 device works from the head to the tail and writes back to each descriptor that it is done. We look
@@ -52,6 +52,11 @@ def rx_batch(queue, bufs):
     top = np.uint64(pool.top)  # unsigned: a signed index is tested for its sign at each use
     received = 0
     limit = min(len(bufs), np.int64(top))
+    # The device has gone on, so it is done with the last slot of the batch before, which is not its
+    # own yet: written again, as QEMU writes back twice and the second may have come after ours
+    descriptor = ring[(index - 1) & mask]
+    descriptor.buffer = addresses[slots[(index - 1) & mask]]
+    descriptor.header = 0
     if queue.broken:
         index = skip_broken(queue, ring, slots, addresses, index)
     while received < limit:

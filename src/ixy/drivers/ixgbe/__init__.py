@@ -1,1 +1,1 @@
-"""The driver for Intel's 82599, X540 and X550: `driver` sets it up, `rings` moves the packets."""
+"""The driver for Intel's 82599, X540 and X550; `intel.rings` moves the packets."""
