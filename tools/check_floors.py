@@ -38,6 +38,7 @@ PORCH = 6  # ixy/__init__.py and ixy/__main__.py: they see every room, no room s
 # (room, room): the first may import the second although both are on one floor.
 SIDEWAYS = {
     ("device", "bus"),  # a device is reached over a bus
+    ("bench", "address"),  # a benchmark opens devices as users do
     ("device", "batch"),  # and hands out packets
     ("compiled", "parts"),  # how Numba is told to inline
     ("compiled", "native"),  # what Python has no words for
@@ -46,6 +47,7 @@ SIDEWAYS = {
     ("system", "compiled"),  # system calls for compiled code
     ("system", "errors"),
 }
+SHARED = "intel"  # in drivers/: what drivers of one family have in common, no driver itself
 
 
 class Import(NamedTuple):
@@ -149,7 +151,7 @@ def why_not(importer: str, target: str) -> str:
     room, other = room_of(importer), room_of(target)
     if room == other:
         drivers = [name.split(".")[2:3] for name in (importer, target)]
-        if room == "drivers" and all(drivers) and drivers[0] != drivers[1]:
+        if room == "drivers" and all(drivers) and drivers[0] != drivers[1] != [SHARED]:
             return "a driver does not know another driver"
         return ""
     floor, below = FLOORS[room], FLOORS.get(other, PORCH)
