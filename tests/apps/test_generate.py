@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from command import many, read_pcap, run_app
 from ixy.apps.generate import Generator
 from ixy.errors import IxyError
 from template_frames import FRAMES, OTHERS, judged
+from vhost_backend import Backend
 
 pytestmark = pytest.mark.usefixtures("no_shared_pools")
 
@@ -226,3 +228,21 @@ def test_too_few_buffers_are_an_error() -> None:
         with pytest.raises(IxyError, match="pool=N"):
             Generator(device, count=1).start()
         device.tx[0].pool.give(taken)
+
+
+def test_a_virtio_device_sends_the_same(tmp_path: Path) -> None:
+    """Whose rings are others, and give buffers back in other numbers."""
+    count, taken = many(3000, 100), []
+    with Backend(tmp_path / "sock") as back, ixy.open(f"vhost-user:{tmp_path}/sock") as device:
+        back.wait()
+        app = Generator(device, size="60..300", count=count)
+        app.start()
+        deadline = time.monotonic() + 60
+        while len(taken) < count and time.monotonic() < deadline:
+            taken += back.take()
+            app.workers.check()
+        app.close()
+        assert app.sent == count
+    assert list(numbers(taken).values()) == [list(range(count))]
+    for frame in taken[:: many(37, 9)]:
+        check_sums(frame)

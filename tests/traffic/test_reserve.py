@@ -66,7 +66,7 @@ def test_what_they_hold_is_the_pool_s_memory(pool: Mempool) -> None:
 
 def test_there_is_room_for_others(pool: Mempool) -> None:
     others = pool.take(10)
-    reserve = Reserve(pool, 20, others=10)
+    reserve = Reserve(pool, 20)
     give(reserve.record, others)
     assert pool.available == 34
     mine = np.zeros(64, np.uint32)

@@ -69,6 +69,7 @@ def test_all_checksums_are_those_of_a_full_computation(name: str, data) -> None:
             assert sizes.least <= len(packet) <= sizes.most
 
 
+@pytest.mark.compiled
 def test_a_checksum_of_zero_is_sent_as_ffff() -> None:
     """RFC 768: 0 would mean that there is none."""
     stream = Stream(FRAMES["udp"], vary=["udp.sport=inc(0,65535)"])
@@ -82,6 +83,7 @@ def test_a_checksum_of_zero_is_sent_as_ffff() -> None:
     assert 0 not in found
 
 
+@pytest.mark.compiled
 def test_tcp_s_may_be_zero() -> None:
     stream = Stream(FRAMES["tcp"], vary=["tcp.window=inc(0,65535)"])
     memory, zero = bytearray(stream.frame), 0

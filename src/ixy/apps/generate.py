@@ -22,7 +22,8 @@ from ixy.traffic.stream import Stream, prepare
 from ixy.traffic.templates import MIN_SIZE, numbered_frame
 
 BATCH = 64
-LEAST_BUFFERS = 48  # of the stream's own: the ring gives them back in batches of 32
+MOST_BUFFERS = 640  # of the stream's own: as many as a usual ring holds, and more
+LEAST_BUFFERS = 48  # a ring gives them back in batches of 32
 
 
 @inner
@@ -120,11 +121,9 @@ class Generator:
 
     def _loop(self, queue: int) -> partial[None]:
         tx, rx, stream = self.device.tx[queue], self.device.rx[queue], self._streams[queue]
-        ring = int(tx.record[0]["mask"]) + 1
-        wanted = ring + BATCH
-        reserve = Reserve(tx.pool, min(wanted, tx.pool.available * 3 // 4), others=ring)
+        reserve = Reserve(tx.pool, min(MOST_BUFFERS, tx.pool.available * 3 // 4))
         self._reserves.append(reserve)
-        if len(reserve.bufs) < min(LEAST_BUFFERS, wanted):
+        if len(reserve.bufs) < LEAST_BUFFERS:
             raise IxyError(f"{self.device.address}: too few free packet buffers: give it pool=N")
         stream.live_in(reserve)
         tx.record[0]["pool"] = address_of(reserve.record)

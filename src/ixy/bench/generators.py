@@ -68,7 +68,7 @@ class Testpmd(Peer):
             ]
             command += ["-i", "--forward-mode=txonly", "--total-num-mbufs=8192", "--txpkts=60"]
             with subprocess.Popen(
-                [*command, "--txpkts=60", *self._options], text=True, bufsize=1,
+                [*command, *self._options], text=True, bufsize=1,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             ) as process:  # fmt: skip
                 assert process.stdin is not None

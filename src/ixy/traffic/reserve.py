@@ -17,21 +17,22 @@ class Reserve:
 
     `record[0]` is a pool to compiled code: the pool's own memory, with a stack of these buffers
     alone. A transmit queue whose `pool` is this record gives its buffers back here: nobody else
-    writes to them, and what they hold stays. There is room for `others`, which the queue may still
-    hold from before; `filled` tells the buffers apart in which the user has written already.
+    writes to them, and what they hold stays. There is room for others of the pool too, which
+    the queue may still hold from before: `filled` tells the buffers in which the user has written.
     """
 
-    def __init__(self, pool: Mempool, count: int, others: int = 0) -> None:
+    def __init__(self, pool: Mempool, count: int) -> None:
         self._pool = pool
         self.bufs = pool.take(count)
         """Their numbers, u4."""
-        self._stack = np.concatenate([self.bufs, np.zeros(others, np.uint32)])
         self.record = records(1, Pool)
         self.record[:] = pool.record
         reserve = self.record[0]
+        self._stack = np.zeros(int(reserve["count"]), np.uint32)
+        self._stack[: len(self.bufs)] = self.bufs
         reserve["stack"], reserve["lock"] = address_of(self._stack), 0
         reserve["top"], reserve["usable"] = len(self.bufs), len(self._stack)
-        self.filled = np.zeros(int(reserve["count"]), np.uint8)
+        self.filled = np.zeros(len(self._stack), np.uint8)
         """By number, from the pool's first on."""
 
     def close(self) -> None:

@@ -55,7 +55,7 @@ StreamRecord = np.dtype(
 )
 SUMS = "ip", "l4"
 ALL = 0xFFFF
-WORD, HALF = np.uint64(ALL), np.uint64(16)
+WORD, HALF, BYTE, EIGHT = np.uint64(ALL), np.uint64(16), np.uint64(0xFF), np.uint64(8)
 
 
 @inner
@@ -108,9 +108,7 @@ def put_sum(place, total, udp):
     total ^= WORD
     if total == 0 and udp:
         total = WORD
-    array_at(place, 1, np.uint16)[0] = (total & np.uint64(0xFF)) << np.uint64(
-        8
-    ) | total >> np.uint64(8)
+    array_at(place, 1, np.uint16)[0] = (total & BYTE) << EIGHT | total >> EIGHT
 
 
 @compiled
