@@ -21,6 +21,7 @@ from command import (
     write_pcap,
 )
 from rig import numbered, of_length
+from template_frames import judged
 
 SUBCOMMANDS = (
     "devices",
@@ -36,6 +37,9 @@ SUBCOMMANDS = (
     "bench",
 )
 COUNT = many(5000, 40)
+GENERATE_KEYS = {
+    "seconds", "ports", "requested_pps", "achieved_pps", "given_up", "late", "gaps",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SUBCOMMANDS)
@@ -112,13 +116,50 @@ def test_every_packet_that_arrived_is_sent_or_accounted_for() -> None:
 def test_generate_s_object() -> None:
     rate = many(50_000, 400)
     found = totals("generate", "emu:loopback", "--count", COUNT, "--rate", rate, "--size", 100)
-    assert set(found) == {"seconds", "ports", "requested_pps", "achieved_pps"}
+    assert set(found) == GENERATE_KEYS
     (port,) = found["ports"]
     assert set(port) == PORT_KEYS
     assert (port["tx_packets"], port["tx_bytes"]) == (COUNT, 100 * COUNT)
     assert found["requested_pps"] == rate
     assert found["achieved_pps"] <= rate * 1.1
-    assert totals("generate", "emu:source", "--count", 1)["requested_pps"] is None
+    assert set(found["late"]) == {"unit", "mean", "max"}
+    assert set(found["gaps"]) == {
+        "unit", "count", "mean", "min", "max", "percentiles", "relative_error", "nominal",
+        "deviation", "buckets",
+    }  # fmt: skip
+    assert found["gaps"]["count"] == COUNT - 1 == sum(n for *_, n in found["gaps"]["buckets"])
+    found = totals("generate", "emu:source", "--count", 1)
+    assert set(found) == GENERATE_KEYS
+    assert found["requested_pps"] is found["late"] is found["gaps"] is None
+
+
+def test_generate_from_a_template(tmp_path: Path) -> None:
+    file, count = tmp_path / "out.pcap", many(1000, 70)
+    words = ["--template", 'Ether()/IP(dst="10.0.0.1")/UDP()', "--seed", 3, "--size", "60..200"]
+    words += ["--vary", "ip.src=inc(10.0.0.1,10.0.0.9)", "--vary", "udp.dport=random(1,9)"]
+    found = totals("generate", f"emu:pcap:,{file}", "--count", count, *words)
+    frames = read_pcap(file)
+    assert found["ports"][0]["tx_packets"] == len(frames) == count
+    for i, frame in enumerate(frames[:: many(10, 5)]):
+        assert judged(frame) == frame
+        assert frame[29] == 1 + many(10, 5) * i % 9
+    assert len({len(frame) for frame in frames}) > 30
+
+
+@pytest.mark.parametrize(
+    ("rate", "pps"), [("51.2Mbit", 1e5), ("67.2Mbit-wire", 1e5), ("1%", 148_809.52)]
+)
+def test_generate_s_rates(rate: str, pps: float) -> None:
+    found = totals("generate", "emu:source", "--count", 100, "--rate", rate)
+    assert found["requested_pps"] == pytest.approx(pps)
+
+
+def test_random_arrivals() -> None:
+    rate = many(20_000, 300)
+    words = ["--rate", rate, "--arrivals", "poisson", "--count", many(4000, 90)]
+    found = totals("generate", "emu:source", *words)
+    assert found["gaps"]["nominal"] is found["gaps"]["deviation"] is None
+    assert found["gaps"]["count"] == many(4000, 90) - 1
 
 
 @pytest.mark.parametrize("name", ["x.pcap", "x.pcapng"])
@@ -189,6 +230,9 @@ def test_without_json_the_totals_are_lines(tmp_path: Path) -> None:
     assert "emu:loopback: received" in done.stdout
     assert "sent 20" in done.stdout
     assert "achieved_pps" in done.stdout
+    done = run_ixy("generate", "emu:loopback", "--count", 20, "--rate", 1000)
+    assert "gaps in ns: mean" in done.stdout
+    assert "buckets" not in done.stdout
 
 
 def test_live_lines_go_to_stderr_one_per_port_and_second() -> None:

@@ -154,18 +154,18 @@ def step_ixy(address):
 
 
 def _ixy() -> Candidate:
-    queues = _our_layout()
+    queues = our_layout(Mempool(BUFS))
     return Candidate(queues.rings, entry_point(step_ixy), *queues.addresses, queues)
 
 
 def _c_soa() -> Candidate:
     """C on the same records."""
-    queues, code = _our_layout(), library(OUR_LAYOUT, "-O3")
+    queues, code = our_layout(Mempool(BUFS)), library(OUR_LAYOUT, "-O3")
     return Candidate(queues.rings, _address(code.forward), *queues.addresses, queues)
 
 
-def _our_layout() -> Queues:
-    pool = Mempool(BUFS)
+def our_layout(pool: Mempool) -> Queues:
+    """Our queues, with buffers of this pool."""
     addresses = pool.addresses(np.array([pool.memory.address], np.uint64))
     slots = pool.take(RING)
     queues = Queues(slots, addresses[slots - pool.first], pool.record, pool, addresses)

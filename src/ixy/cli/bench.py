@@ -15,7 +15,7 @@ from ixy.errors import IxyError
 NAME = "bench"
 HELP = "Measure, on this machine, the figures of the README."
 EXAMPLE = "Example: ixy bench driver --json"
-BENCHES = ("driver", "emulator", "filter", "forward", "interrupts")
+BENCHES = ("driver", "emulator", "filter", "forward", "generate", "interrupts")
 
 
 def command(

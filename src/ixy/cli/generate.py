@@ -79,7 +79,8 @@ def command(
         from ixy.traffic.sizes import parse_sizes
         from ixy.traffic.templates import MIN_SIZE, load_template
 
-        wanted, sizes = rate and parse_rate(rate), size and parse_sizes(size)
+        wanted = parse_rate(rate) if rate is not None else None
+        sizes = parse_sizes(size) if size is not None else None
         (opened,) = session.open(queues)
         frame = load_template(template, opened.mac) if template is not None else None
         pps = None
@@ -87,7 +88,7 @@ def command(
             mean = sizes.mean if sizes else max(len(frame or b""), MIN_SIZE)
             pps = wanted.pps(mean, opened.wait_for_link() if wanted.of_link else 0)
         app = Generator(
-            opened, template=frame, size=sizes or None, vary=vary or (), seed=seed, rate=pps,
+            opened, template=frame, size=sizes, vary=vary or (), seed=seed, rate=pps,
             poisson=arrivals is Arrivals.poisson, count=count,
         )  # fmt: skip
         session.run(app, seconds, lambda: {"sent": app.sent, "returned": app.taken})
