@@ -1,7 +1,6 @@
 """`ixy latency` and `ixy reflect`: what they print and write."""
 
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ RATE = many(20_000, 300)
 KEYS = {
     "seconds", "ports", "requested_pps", "achieved_pps", "sent", "arrived", "lost", "corrupt",
     "duplicates", "reordered", "extent", "mean_extent", "too_late", "foreign", "window", "latency",
-    "clock", "streams", "planted",
+    "hardware", "clock", "streams", "planted",
 }  # fmt: skip
 SUMMARY = {
     "count", "outside", "minimum", "maximum", "sum", "mean", "deviation", "relative_error",
@@ -60,11 +59,11 @@ def test_for_people() -> None:
 
 
 def test_a_reflector_sends_them_back() -> None:
+    totals("reflect", "emu:source", "--count", 1)  # compiled once for all
     with start_ixy("reflect", "emu:cable:reflected", "--layer", 4, "--json") as reflector:
         try:
-            time.sleep(1)
             found = totals(
-                "latency", "emu:cable:reflected", "--count", COUNT, "--rate", RATE, "--wait", 20
+                "latency", "emu:cable:reflected", "--count", COUNT, "--rate", RATE, "--wait", 5
             )
         finally:
             reflector.terminate()
@@ -100,3 +99,15 @@ def test_bad_input_is_one_line(words: tuple) -> None:
     assert done.returncode != 0
     assert is_one_line(done.stderr)
     assert run_ixy("reflect", "emu:loopback", "--layer", 5).returncode == 2
+
+
+def test_hardware_timestamps() -> None:
+    found = totals(
+        "latency", "emu:loopback?delay=200", "--timestamps", "hardware", "--time", 0.5,
+        "--rate", RATE,
+    )  # fmt: skip
+    assert set(found["hardware"]) == {*SUMMARY, "missing", "clock"}
+    assert found["hardware"]["count"] + found["hardware"]["missing"] > 0
+    done = run_ixy("latency", "emu:loopback", "emu:loopback", "--timestamps", "hardware")
+    assert done.returncode == 1
+    assert is_one_line(done.stderr)

@@ -1,10 +1,13 @@
 """`ixy latency`: what becomes of packets between two ports, and how long they take."""
 
+import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ixy.apps.hardware_clock import HardwareClock
 from ixy.apps.workers import RUN, STOP, Workers, begin, told
 from ixy.compiled import compiled, inner
 from ixy.device import Device, pool_of, rx_batch, tx_batch
@@ -18,15 +21,17 @@ from ixy.traffic.pacing import due, not_sent, pacer
 from ixy.traffic.sequence import MAX_STREAMS, Flow, Sequence, stamp, take_packet
 
 BATCH = 64
+SAMPLE_GAP = 0.001  # seconds between two packets that the card stamps
 
 Run = np.dtype(
     [
         ("limit", "i8"),  # packets to send
         ("duration", "i8"),  # ticks to send for; 0: no limit
         ("linger", "i8"),  # ticks without a packet, after the last was sent, until it is over
-        ("first", "i8"),  # ticks: when the first packet was sent, and the last one
+        ("first", "i8"),  # ticks: when sending began, and when packets were last due
         ("last", "i8"),
         ("taken", "i8"),  # packets from the receive rings
+        ("over", "i8"),  # whether all have been sent
     ]
 )
 
@@ -96,13 +101,14 @@ def measure_until_told(tx, rx, bufs, streams, run, pace, control):
         moment = cycles()
         over = 0 < run[0].duration <= moment - run[0].first
         sending = sending and word == RUN and not over and streams[0].sent < run[0].limit
+        run[0].over = not sending
         sent = 0
         if sending:
             wanted = due(pace[0], min(len(bufs), run[0].limit - streams[0].sent))
-            sent = send_stamped(tx[0], bufs[:wanted], streams[0])
-            not_sent(pace[0], wanted - sent)
-        if sent:
-            run[0].last = moment
+            if wanted:
+                sent = send_stamped(tx[0], bufs[:wanted], streams[0])
+                not_sent(pace[0], wanted - sent)
+                run[0].last = moment
         received = take_packets(rx[0], bufs, streams[0])
         run[0].taken += received
         if sending or received:
@@ -115,12 +121,18 @@ def measure_until_told(tx, rx, bufs, streams, run, pace, control):
         word = told(control[0])
 
 
+@compiled
+def _begin(control):
+    begin(control[0])
+
+
 class Latency:
     """Sends `streams` streams of `size`-byte frames from one open device and takes them at another,
     or the same; one worker, the first queue of each.
 
     `rate` in packets per second, all streams together, None for as many as possible; `count`
     packets or `seconds`, None for no limit. It is over `linger` seconds after the last packet came.
+    `hardware`: besides, the card itself stamps some more packets, in its last pair of queues.
     Raises IxyError for what cannot be, and on a processor without a steady time-stamp counter.
     """
 
@@ -135,7 +147,7 @@ class Latency:
         count: int | None = None,
         seconds: float | None = None,
         linger: float = 0.5,
-        destination: bytes | None = None,
+        hardware: bool = False,
     ) -> None:
         if not 1 <= streams <= MAX_STREAMS:
             raise IxyError(f"{streams} streams: give it 1 to {MAX_STREAMS}")
@@ -143,8 +155,11 @@ class Latency:
         self.clock = calibrate()
         self.requested = rate
         ticks = 1e9 * self.clock.ticks_per_ns
-        to = destination or rx.mac
-        self.sequence = Sequence(streams, size, tx.mac, to, self.clock.ns_per_tick)
+        self.sequence = Sequence(streams, size, tx.mac, rx.mac, self.clock.ns_per_tick)
+        if hardware and (tx is not rx or len(tx.tx) < 2):
+            raise IxyError("hardware time stamps: give it one device, with two pairs of queues")
+        self.hardware = HardwareClock(tx, rx.mac) if hardware else None
+        self.stamped = Histogram()  # by the hardware
         self.workers = Workers()
         self._run = records(1, Run)
         self._run[0]["limit"] = 2**62 if count is None else count
@@ -157,7 +172,27 @@ class Latency:
 
     def start(self) -> None:
         """Starts the worker. The devices should have a link: what waits for one is late."""
-        self.workers.start([self._loop], *self.devices)
+        loops: list[Callable[[], object]] = [self._loop]
+        if self.hardware:
+            loops.append(self._sample)
+        self.workers.start(loops, *self.devices)
+
+    def _sample(self) -> None:
+        """The second worker: has the card stamp packets while the first one sends."""
+        assert self.hardware is not None
+        _begin(self.workers.control)
+        while int(self.workers.control[0]["stop"]) == RUN and not self._run[0]["over"]:
+            elapsed = self.hardware.sample()
+            if elapsed is not None:
+                self.stamped.add([round(elapsed)])
+            time.sleep(SAMPLE_GAP)
+        self.hardware.close()
+
+    def _by_hardware(self) -> dict[str, Any] | None:
+        if self.hardware is None:
+            return None
+        found = {"missing": self.hardware.missing, "clock": self.hardware.speed()}
+        return self.stamped.summary() | found
 
     @property
     def done(self) -> bool:
@@ -186,11 +221,14 @@ class Latency:
             found = self.sequence.of_stream(stream)
             streams.append({"stream": stream, **found, "latency": histogram.summary()})
         must_agree(latency, "all streams")
+        totals = self.sequence.totals()
+        totals["foreign"] -= self.stamped.total + self.stamped.outside  # those come here, too
         return {
             "requested_pps": self.requested,
             "achieved_pps": round(self.achieved, 3),
-            **self.sequence.totals(),
+            **totals,
             "latency": latency.summary(),
+            "hardware": self._by_hardware(),
             "clock": {
                 "ticks_per_ns": self.clock.ticks_per_ns,
                 "relative_error": self.clock.error,

@@ -12,7 +12,6 @@ from ixy.memory.ordered import records
 from ixy.memory.pool import free_batch, lengths, packets
 from ixy.system import rest
 
-LAYERS = 2, 3, 4
 ETHERNET = 14  # bytes of header
 TCP, UDP = 6, 17
 

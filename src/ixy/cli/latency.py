@@ -1,6 +1,7 @@
 """`ixy latency`."""
 
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,12 @@ from ixy.errors import IxyError
 NAME = "latency"
 HELP = "Send stamped packets, and find how long they take and what becomes of each."
 EXAMPLE = "Example: ixy latency 'emu:loopback?delay=50&loss=1000' --rate 1e5 --time 5"
+
+
+class Timestamps(StrEnum):
+    """Who takes times."""
+
+    software, hardware = "software", "hardware"
 
 
 def command(
@@ -30,6 +37,10 @@ def command(
     wait: Annotated[
         float, typer.Option(help="Seconds without a packet until it is over.", min=0, max=1e6)
     ] = 0.5,
+    timestamps: Annotated[
+        Timestamps,
+        typer.Option(help="hardware: besides, the card stamps a packet each millisecond."),
+    ] = Timestamps.software,
     hgrm: Annotated[
         Path | None, typer.Option(help="Write the distribution, in ns, for HdrHistogram's plotter.")
     ] = None,
@@ -54,11 +65,12 @@ def command(
         from ixy.apps.latency import Latency
         from ixy.traffic.histogram_v2 import log
 
-        devices = session.open()
-        ends = devices[0], devices[-1]
+        hardware = timestamps is Timestamps.hardware
+        devices = session.open(2 if hardware else 1)
         app = Latency(
-            *ends, size=size, streams=streams, rate=rate, count=count, seconds=seconds, linger=wait
-        )
+            devices[0], devices[-1], size=size, streams=streams, rate=rate, count=count,
+            seconds=seconds, linger=wait, hardware=hardware,
+        )  # fmt: skip
         await_links(devices)  # what is sent before waits there, and is late
         begin = time.time()
         session.run(app)
@@ -101,5 +113,7 @@ def brief(report: dict[str, Any]) -> dict[str, Any]:
     latency = report["latency"]
     exact = {name: latency[name] for name in ("minimum", "mean", "maximum")}
     times = exact | {f"{percent}%": ns for percent, ns in latency["percentiles"].items()}
+    if report["hardware"]:
+        times["mean by the card"] = report["hardware"]["mean"]
     found = {name: report[name] for name in names}
     return found | {name: f"{ns / 1000:.3f} us" for name, ns in times.items()}

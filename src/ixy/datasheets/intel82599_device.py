@@ -103,6 +103,43 @@ class SECRXSTAT(Fields):
     RDY = bit(0)
 
 
+class ETQF(Fields):
+    """An EtherType that is known. PTP: its packets are time stamped."""
+
+    ETYPE = bits(0, 15)
+    PTP, FILTER_EN = bit(30), bit(31)
+
+
+class TSYNCRXCTL(Fields):
+    """VALID: a time stamp is there, and stays until its high half is read."""
+
+    VALID, TYPE, EN = bit(0), bits(1, 3), bit(4)
+
+
+class TSYNCTXCTL(Fields):
+    """The same for packets that are sent."""
+
+    VALID, EN = bit(0), bit(4)
+
+
+class RXMTRL(Fields):
+    """Which messages of PTP version 2 are stamped."""
+
+    MSGT = bits(8, 15)
+
+
+class RXSATRH(Fields):
+    """What tells of which message a time stamp is."""
+
+    SEQUENCE = bits(16, 31)
+
+
+class TIMINCA(Fields):
+    """VALUE is added to the system time every PERIOD clocks; none: it stands still."""
+
+    VALUE, PERIOD = bits(0, 23), bits(24, 31)
+
+
 class FDIRCTRL(Fields):
     """The memory of its filters is ready."""
 
@@ -245,6 +282,12 @@ WHOLE = INTEL82599.with_rows(
     TIMADJH     0x08C1C RW - 8.2.3.18 Time Adjustment High
     TSYNCRXCTL  0x05188 RW - 8.2.3.18 Rx Time Sync Control
     RXMTRL      0x05120 RW - 8.2.3.18 Rx Time Stamped Messages
+    RXSTMPL     0x051E8 RO - 8.2.3.18 Rx Time Stamp Low
+    RXSTMPH     0x051A4 RO - 8.2.3.18 Rx Time Stamp High
+    RXSATRL     0x051A0 RO - 8.2.3.18 Rx Time Stamp Attributes Low
+    RXSATRH     0x051A8 RO - 8.2.3.18 Rx Time Stamp Attributes High
+    TXSTMPL     0x08C04 RO - 8.2.3.18 Tx Time Stamp Low
+    TXSTMPH     0x08C08 RO - 8.2.3.18 Tx Time Stamp High
     TCPTIMER    0x0004C RW - 8.2.3.19.1 TCP Timer
     FCPTRL      0x02410 RW - 8.2.3.20 FCoE Context Low
     FCPTRH      0x02414 RW - 8.2.3.20 FCoE Context High
@@ -430,6 +473,7 @@ RX_VP, RX_UDPCS, RX_L4CS, RX_IPCS, RX_PIF = 1 << 3, 1 << 4, 1 << 5, 1 << 6, 1 <<
 RX_VEXT, RX_UDPV = 1 << 9, 1 << 10
 RX_TCPE, RX_IPE = 1 << 30, 1 << 31
 # Of a transmit descriptor's command: its type, VLAN tag inserted, segments made (7.2.3.2.4)
+TX_STAMP = 1 << 19  # the packet's time is taken (IEEE 1588)
 TX_DTYP, TX_CONTEXT, TX_VLE, TX_TSE = 15 << 20, 2 << 20, 1 << 30, 1 << 31
 # And of its options: IP's and the transport's checksum inserted
 TX_IXSM, TX_TXSM = 1 << 8, 1 << 9
@@ -443,3 +487,6 @@ PTYPE_IPV4, PTYPE_IPV4_OPTIONS, PTYPE_IPV6, PTYPE_IPV6_EXTENSIONS = 1 << 4, 1 <<
 PTYPE_TCP, PTYPE_UDP, PTYPE_SCTP = 1 << 8, 1 << 9, 1 << 10
 # RSS types of bits 3:0: what was hashed (7.1.6.2)
 RSS_TCP_IPV4, RSS_IPV4, RSS_TCP_IPV6, RSS_IPV6, RSS_UDP_IPV4, RSS_UDP_IPV6 = 1, 2, 3, 5, 7, 8
+RX_STAMP = 1 << 16  # of a received packet's status: its time has been taken
+PTP = 0x88F7  # the EtherType of IEEE 1588 over Ethernet
+CLOCKS, CLOCK_NS = 5, 32  # the system time's clock at 10 Gbit/s: 156.25 MHz

@@ -1,9 +1,9 @@
 """The time-stamp counter as a clock: how long its ticks are, and how well that is known.
 
-Compiled code reads `system.cycles()`, in a third of the time that the kernel's clock takes; a Clock
-turns ticks into ns. It is calibrated against CLOCK_MONOTONIC: at two moments the kernel's clock is
-read between two readings of the counter. So each reading is known to lie between two ticks, and the
-relative error has a bound that is computed, not assumed.
+Compiled code reads `system.cycles()`; a Clock turns ticks into ns. It is calibrated against
+CLOCK_MONOTONIC: at two moments the kernel's clock is read between two readings of the counter. So
+each reading is known to lie between two ticks, and the relative error has a bound that is computed,
+not assumed.
 """
 
 import time

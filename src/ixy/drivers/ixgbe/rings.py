@@ -20,8 +20,9 @@ COMMON = [(name, "u8") for name in ("ring", "doorbell", "pool", "addresses", "bu
 COMMON += [(name, "u4") for name in ("index", "mask", "taker")]
 # `broken`: the last descriptor held a part of a packet that is not delivered; `damaged` counts such
 RxQueue = np.dtype([*COMMON, ("broken", "u4"), ("damaged", "u8")], align=True)
-# `clean`: the oldest slot whose buffer has not gone back to the pool
-TxQueue = np.dtype([*COMMON, ("clean", "u4")], align=True)
+# `clean`: the oldest slot whose buffer has not gone back to the pool; `extra`: bits of each
+# packet's command besides the usual ones, such as that for a time stamp (7.2.3.2.4)
+TxQueue = np.dtype([*COMMON, ("clean", "u4"), ("extra", "u4")], align=True)
 
 CLEAN_BATCH = 32  # buffers are given back so many at a time: one look at a descriptor instead of 32
 COMMAND = sheet.TX_EOP | sheet.TX_IFCS | sheet.TX_RS | sheet.TX_DEXT | sheet.TX_DATA
@@ -132,7 +133,7 @@ def tx_batch(queue, bufs):
         slots[index] = buf
         descriptor = ring[index]
         descriptor.buffer = addresses[buf]
-        descriptor.command = COMMAND | size
+        descriptor.command = COMMAND | queue.extra | size
         descriptor.offload = size << sheet.TX_PAYLEN_SHIFT
         index = (index + 1) & mask
     queue.index = index

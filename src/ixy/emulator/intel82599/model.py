@@ -24,6 +24,7 @@ from ixy.emulator.intel82599.phy import Phy
 from ixy.emulator.intel82599.port import Mapping
 from ixy.emulator.intel82599.queues import Queues
 from ixy.emulator.intel82599.statistics import Statistics
+from ixy.emulator.intel82599.timestamps import Timestamps
 from ixy.emulator.intel82599.transmit import send_offloaded
 from ixy.emulator.intel82599.watch import Watch
 from ixy.emulator.wire.base import Wire
@@ -34,7 +35,9 @@ from ixy.memory.ordered import address_of
 MAX_MAPPINGS = 1024
 
 
-class Intel82599(Eeprom, General, Phy, Link, Filters, Queues, Statistics, Configuration, Faults):
+class Intel82599(
+    Eeprom, General, Phy, Link, Filters, Timestamps, Queues, Statistics, Configuration, Faults
+):
     """An 82599 with a wire in its port. Raises IxyError for a model or fault that there is not."""
 
     def __init__(
@@ -178,6 +181,7 @@ class Intel82599(Eeprom, General, Phy, Link, Filters, Queues, Statistics, Config
         self.load_eeprom()
         self.reset_phy()
         self.reset_filters()
+        self.reset_timestamps()
         self.reset_interrupts()
         self.configure_bus()
         self.registers[0] = self.known[0]  # RST is seen to clear itself when all this is done

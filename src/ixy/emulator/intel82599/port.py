@@ -121,6 +121,18 @@ Port = np.dtype(
         ("counts", "u8", COUNTERS),
         ("posted", Posted, POSTED),  # not yet written
         ("to_post", "i8"),  # how many
+        ("clock_base", "i8"),  # the system time at `clock_origin` (ns); then it grows by
+        ("clock_origin", "i8"),
+        ("clock_step", "i8"),  # so much every
+        ("clock_period", "i8"),  # so many clocks; 0: not at all
+        ("stamp_sent", "u8"),  # TSYNCTXCTL.EN: packets whose descriptor asks for it are stamped,
+        ("sent_stamped", "u8"),  # if the stamp before has been read,
+        ("sent_stamp", "i8"),
+        ("stamp_type", "i8"),  # TSYNCRXCTL.EN: the EtherType of packets that are; -1: none
+        ("stamp_message", "i8"),  # the PTP message; -1: all events
+        ("came_stamped", "u8"),
+        ("came_stamp", "i8"),
+        ("came_sequence", "u8"),  # of the message
         ("here", "u8"),  # this record's own address
         ("offloader", "u8"),  # the entry point of `send_offloaded`, 0 until it is compiled,
         ("offload_wanted", "u8"),  # which a frame waits for

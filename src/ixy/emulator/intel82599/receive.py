@@ -21,6 +21,7 @@ from ixy.emulator.intel82599.port import (
     count,
     translate,
 )
+from ixy.emulator.intel82599.timestamps import stamp_received
 from ixy.emulator.intel82599.verify import fragment, verify
 from ixy.emulator.wire.frames import SHORTEST, drop, is_full, peek
 from ixy.memory.ordered import Word, array_at, copy_bytes, load_acquire, store_release
@@ -50,6 +51,8 @@ def receive(port, wire, burst):
                 status |= verify(port, frame, length, info, ip, transport, protocol)
                 if status & (sheet.RX_IPE | sheet.RX_TCPE):
                     port.counts[XEC] += np.uint64(1)
+            if port.stamp_type >= 0:
+                status |= apart(stamp_received, (port, frame, length))
             if not port.hash_reported:
                 rss, valid = fragment(port, frame, length, info, ip, transport)
                 status |= valid

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ixy.compiled import call, inner
+from ixy.compiled import apart, call, inner
 from ixy.datasheets import intel82599_device as sheet
 from ixy.emulator.intel82599.offload import (
     edit_segment,
@@ -12,6 +12,7 @@ from ixy.emulator.intel82599.offload import (
     lengths,
 )
 from ixy.emulator.intel82599.port import ALL, TX_COUNTS, Context, Port, count, translate
+from ixy.emulator.intel82599.timestamps import stamp_sent
 from ixy.emulator.wire.base import WireRecord
 from ixy.emulator.wire.frames import SHORTEST, commit, reserve
 from ixy.memory.ordered import Word, array_at, copy_bytes, load_acquire, store_release
@@ -86,6 +87,8 @@ def send_as_it_is(port, wire, queue, command, total):
         target = reserve(wire.tx, size)
         if target == 0 or not gather(port, queue, target, 0, total):
             return False
+        if command & sheet.TX_STAMP:
+            apart(stamp_sent, (port,))
         hand_over(port, wire, target, total, size)
     return True
 
