@@ -9,12 +9,12 @@ NEEDED = 64
 
 
 @contextmanager
-def huge_pages_of_this_machine() -> Iterator[None]:
+def huge_pages_of_this_machine(needed: int = NEEDED) -> Iterator[None]:
     """The machine has so many more huge pages meanwhile."""
     before = int(NR_HUGEPAGES.read_text())
     try:
-        NR_HUGEPAGES.write_text(str(before + NEEDED))
-        assert int(NR_HUGEPAGES.read_text()) >= before + NEEDED / 2, "free some memory"
+        NR_HUGEPAGES.write_text(str(before + needed))
+        assert int(NR_HUGEPAGES.read_text()) >= before + needed / 2, "free some memory"
         yield
     finally:
         NR_HUGEPAGES.write_text(str(before))

@@ -21,19 +21,19 @@ class Recorder(EmulatedFunction):
 
     def bar(self, index: int) -> EmulatedBar:
         bar = super().bar(index)
-        read, write = bar.read32, bar.write32
+        own_read, own_write = bar.read, bar.write
 
-        def read32(offset: int) -> int:
-            word = read(offset)
+        def read(offset: int, size: int) -> int:
+            word = own_read(offset, size)
             word = self.lies[offset](word) if offset in self.lies else word
             self.log.append(("read", self.name(offset), word))
             return word
 
-        def write32(offset: int, value: int) -> None:
+        def write(offset: int, size: int, value: int) -> None:
             self.log.append(("write", self.name(offset), value))
-            write(offset, value)
+            own_write(offset, size, value)
 
-        bar.read32, bar.write32 = read32, write32
+        bar.read, bar.write = read, write
         return bar
 
     @staticmethod

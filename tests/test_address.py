@@ -1,5 +1,6 @@
 """From an address to a device: what is understood, and one line for each way to be wrong."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ixy.address import open_device, parse
 from ixy.bus import cards
 from ixy.emulator.wire import WIRES, plug_in
 from ixy.errors import IxyError
+from ixy.memory import dma
 from ixy.memory.pool import Mempool
 from rig import Bench
 
@@ -223,7 +225,13 @@ def test_a_card_of_the_kernel_s(sysfs: FakeSysfs) -> None:
         open_device(CARD)
 
 
-def test_a_free_card_is_opened_through_sysfs(sysfs: FakeSysfs) -> None:
+def test_a_free_card_is_opened_through_sysfs(
+    sysfs: FakeSysfs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_pages(*_: object) -> None:  # however many this machine has
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(dma.os, "ftruncate", no_pages)
     sysfs.add(driver=None)
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(2):  # what is refused leaves nothing open

@@ -33,6 +33,7 @@ CORE = (
     "apps/forward.py",
     "device.py",
     "memory/*.py",
+    "drivers/intel/*.py",
     "drivers/ixgbe/*.py",
     "datasheets/intel82599.py",
 )

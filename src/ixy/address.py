@@ -3,7 +3,8 @@
 import itertools
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -14,11 +15,19 @@ from ixy.errors import IxyError
 from ixy.memory.pool import DEFAULT_BUFS, Mempool
 
 if TYPE_CHECKING:
+    from ixy.drivers.virtio.transport import Transport
     from ixy.emulator.intel82599.model import Intel82599
 
-KINDS = ("emu:WIRE", "0000:03:00.0 (a PCI address)", "vfio-user:SOCKET")
+KINDS = (
+    "emu:WIRE",
+    "qemu:MODEL:WIRE",
+    "0000:03:00.0 (a PCI address)",
+    "vfio-user:SOCKET",
+    "vhost-user:SOCKET",
+)
+VIRTIO = ("packed", "mrg", "vlans")  # options that want (1) or refuse (0) a feature
 NUMBER = r"-?[0-9]{1,4000}"  # what int() takes
-_ports = itertools.count(1)  # emulated ports so far: the last byte of their MAC addresses
+_ports = itertools.count(1)  # ports made here so far: the last byte of their MAC addresses
 _shared: list[Mempool] = []  # pool i serves queue i of every device that was opened without pools
 
 
@@ -47,10 +56,15 @@ def open_device(
     for name, value in (("queues", queues), ("itr", itr)):
         if value is not None:
             options.setdefault(name, f"{value:g}")
+    reach: Callable[[str, str, dict[str, str]], PciFunction | Transport]
     if kind == "emu":
         reach, others = _emulate, _emulated_options()
     elif kind == "vfio-user":
         reach, others = _reach_process, frozenset()
+    elif kind == "qemu":
+        reach, others = _reach_qemu, _qemu_options()
+    elif kind == "vhost-user":
+        reach, others = _reach_back_end, frozenset({"listen", *VIRTIO})
     elif PCI_ADDRESS.fullmatch(f"{kind}:{rest}"):
         reach, others = _reach_card, frozenset()
     else:
@@ -73,21 +87,20 @@ def parse(address: str) -> tuple[str, str, dict[str, str]]:
 
 
 class Shape(NamedTuple):
-    """What every kind of address has options for. `pool`: packet buffers, 0 for the usual number;
-    `itr`: microseconds between interrupts, None to poll.
+    """What a driver is asked for. `ring`, `pool`: descriptors and packet buffers of a queue, 0 for
+    the usual number; `itr`: microseconds between interrupts, None to poll.
     """
 
     queues: int
     ring: int
     pool: int
     itr: float | None
+    features: dict[str, bool]  # of virtio
 
 
 def _shape(address: str, options: dict[str, str], others: frozenset[str]) -> Shape:
     """Raises IxyError for an option that is neither of the shape nor one of the `others`."""
-    from ixy.drivers.ixgbe.driver import DEFAULT_RING
-
-    known = others.union(Shape._fields)
+    known = others.union(("queues", "ring", "pool", "itr"))
     for name in options:
         if name not in known:
             listed = ", ".join(sorted(known))
@@ -95,26 +108,82 @@ def _shape(address: str, options: dict[str, str], others: frozenset[str]) -> Sha
     queues = _number(address, options, "queues", 1)
     if queues > 64:
         raise IxyError(f"{address}: {queues} queues: give it 1 to 64")
-    ring = _number(address, options, "ring", DEFAULT_RING)
-    return Shape(queues, ring, _number(address, options, "pool", 0), _interval(address, options))
+    ring, pool = (_number(address, options, name, 0) for name in ("ring", "pool"))
+    features = {name: _switch(address, options, name) for name in VIRTIO if name in options}
+    return Shape(queues, ring, pool, _interval(address, options), features)
 
 
-def _drive(function: PciFunction, shape: Shape, pools: Sequence[Mempool] | None) -> Device:
-    """A card's driver, with its pools or those of this process."""
-    from ixy.drivers.ixgbe.driver import IxgbeDevice
-
+def _drive(
+    reached: "PciFunction | Transport", shape: Shape, pools: Sequence[Mempool] | None
+) -> Device:
+    """A device's driver, with its pools or those of this process."""
     try:
-        chosen = pools if pools is not None else _shared_pools(function, shape)
+        driver = _driver_of(reached, shape)
+        chosen = pools if pools is not None else _shared_pools(reached, shape)
     except BaseException:
-        function.close()
+        reached.close()
         raise
-    return IxgbeDevice(function, chosen, shape.ring, shape.itr)
+    device = driver(chosen)
+    if isinstance(reached, PciFunction):
+        reached.begin()
+    return device
+
+
+def _driver_of(
+    reached: "PciFunction | Transport", shape: Shape
+) -> Callable[[Sequence[Mempool]], Device]:
+    """The driver for a device, all but its pools. Raises IxyError if there is none."""
+    from ixy.datasheets import intel82576, intel82599, virtio
+    from ixy.datasheets.pci import DEVICE_ID, VENDOR_ID
+    from ixy.drivers.igb.driver import IgbDevice
+    from ixy.drivers.intel.device import DEFAULT_RING
+    from ixy.drivers.ixgbe.driver import IxgbeDevice
+    from ixy.drivers.virtio.transport import pci_transport
+
+    if not isinstance(reached, PciFunction):
+        return _virtio_driver(reached, shape)
+    reached.check()
+    ids = reached.config_read(VENDOR_ID, 2), reached.config_read(DEVICE_ID, 2)
+    if ids in _ids(virtio):
+        return _virtio_driver(pci_transport(reached), shape)
+    for sheet, driver in ((intel82599, IxgbeDevice), (intel82576, IgbDevice)):
+        if ids in _ids(sheet):
+            ring, itr = shape.ring or DEFAULT_RING, shape.itr
+            return lambda pools: driver(reached, pools, ring, itr)
+    names = ", ".join(sheet.NAMES for sheet in (intel82599, intel82576, virtio))
+    raise IxyError(f"{reached.address}: no driver for {ids[0]:04x}:{ids[1]:04x}: it is no {names}")
+
+
+def _ids(sheet: ModuleType) -> set[tuple[int, int]]:
+    return {(sheet.VENDOR, device) for device in sheet.MODELS.values()}
+
+
+def _virtio_driver(transport: "Transport", shape: Shape) -> Callable[[Sequence[Mempool]], Device]:
+    """Raises IxyError if it is asked for what the driver does not do."""
+    from ixy.datasheets.virtio import Feature
+    from ixy.drivers.virtio.driver import DEFAULT_RING, VirtioDevice
+
+    if shape.itr is not None:
+        raise IxyError(f"{transport.address}: the virtio driver has no interrupts: poll instead")
+    bits = {"packed": Feature.RING_PACKED, "mrg": Feature.MRG_RXBUF, "vlans": Feature.CTRL_VLAN}
+    wanted = refused = Feature(0)
+    for name, on in shape.features.items():
+        wanted, refused = (wanted | bits[name], refused) if on else (wanted, refused | bits[name])
+    ring = shape.ring or DEFAULT_RING
+    return lambda pools: VirtioDevice(transport, pools, ring, wanted=wanted, refused=refused)
 
 
 def _emulated_options() -> frozenset[str]:
     from ixy.emulator.wire import OPTIONS
 
     return OPTIONS | {"mac", "model", "fault"}
+
+
+def _qemu_options() -> frozenset[str]:
+    from ixy.bus import qemu
+    from ixy.emulator import wire
+
+    return wire.OPTIONS | qemu.OPTIONS | {"mac"}
 
 
 def _emulate(address: str, rest: str, options: dict[str, str]) -> PciFunction:
@@ -133,11 +202,7 @@ def emulated_card(address: str, wire: str, options: dict[str, str]) -> "Intel825
     from ixy.emulator.intel82599.model import Intel82599
     from ixy.emulator.wire import plug_in
 
-    mac = (
-        _mac(address, options["mac"])
-        if "mac" in options
-        else bytes([2, 0, 0, 0, 0, next(_ports) % 256])
-    )
+    mac = _mac(address, options)
     own = ("mac", "model", "fault")
     others = {name: _value(options[name]) for name in options if name not in own}
     plugged = plug_in(wire, others)
@@ -166,7 +231,28 @@ def _reach_process(address: str, rest: str, options: dict[str, str]) -> PciFunct
     return VfioUserFunction(address, rest)
 
 
-def _shared_pools(function: PciFunction, shape: Shape) -> Sequence[Mempool]:
+def _reach_qemu(address: str, rest: str, options: dict[str, str]) -> PciFunction:
+    """One of QEMU's own devices, plugged into one of our wires."""
+    from ixy.bus.qemu import OPTIONS, QemuFunction, properties_of
+    from ixy.emulator.pump import Pump
+    from ixy.emulator.wire import plug_in
+
+    model, _, wire = rest.partition(":")
+    properties = properties_of(address, model, options)
+    mac = _mac(address, options).hex(":")
+    own = {*OPTIONS, "mac", *Shape._fields}
+    others = {name: _value(options[name]) for name in options if name not in own}
+    return QemuFunction(address, model, properties | {"mac": mac}, Pump(plug_in(wire, others)))
+
+
+def _reach_back_end(address: str, rest: str, options: dict[str, str]) -> "Transport":
+    """A vhost-user back end."""
+    from ixy.drivers.virtio.vhost_user import VhostUser
+
+    return VhostUser(address, rest, listener=_switch(address, options, "listen"))
+
+
+def _shared_pools(function: "PciFunction | Transport", shape: Shape) -> Sequence[Mempool]:
     """This process's pools, made when first needed: of the size asked for, or of the usual one; in
     huge pages if the function that needs them first needs them so.
     """
@@ -188,7 +274,7 @@ def _asked(pool: Mempool) -> int:
     return int(pool.record[0]["count"])
 
 
-def _make_pool(size: int, function: PciFunction) -> Mempool:
+def _make_pool(size: int, function: "PciFunction | Transport") -> Mempool:
     """In huge pages if the function needs them, or likes them and there are enough."""
     try:
         return Mempool(size, huge=function.huge or function.likes_huge, owned=False)
@@ -207,6 +293,13 @@ def _number(address: str, options: dict[str, str], name: str, default: int) -> i
     return int(text)
 
 
+def _switch(address: str, options: dict[str, str], name: str) -> bool:
+    text = options.get(name, "0")
+    if text not in ("0", "1"):
+        raise IxyError(f"{address}: {name}={text}: give it 0 or 1")
+    return text == "1"
+
+
 def _interval(address: str, options: dict[str, str]) -> float | None:
     text = options.get("itr")
     if text is None or re.fullmatch(r"[0-9]{1,6}(\.[0-9]*)?", text):
@@ -218,7 +311,9 @@ def _value(text: str) -> str | int:
     return int(text) if re.fullmatch(NUMBER, text) else text
 
 
-def _mac(address: str, text: str) -> bytes:
+def _mac(address: str, options: dict[str, str]) -> bytes:
+    """The address of a port that is made here: one of its own unless told."""
+    text = options.get("mac", f"02:00:00:00:00:{next(_ports) % 256:02x}")
     if not re.fullmatch(r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}", text):
         raise IxyError(f"{address}: write mac= as 02:00:00:00:00:01")
     mac = bytes.fromhex(text.replace(":", ""))

@@ -198,6 +198,7 @@ def _libc(name: str, result: Any, *arguments: Any) -> Any:
 sched_yield = _libc("sched_yield", types.int32)
 read = _libc("read", types.intp, types.int32, types.uint64, types.uint64)
 write = _libc("write", types.intp, types.int32, types.uint64, types.uint64)
+pwrite = _libc("pwrite", types.intp, types.int32, types.uint64, types.uint64, types.int64)
 epoll_wait = _libc("epoll_wait", types.int32, types.int32, types.uint64, types.int32, types.int32)
 errno = _libc("__errno_location", types.CPointer(types.int32))
 

@@ -45,6 +45,12 @@ def _write_file(file, address, size):
     return count if count >= 0 else -types.intp(carray(native.errno(), (1,))[0])
 
 
+@compiled
+def _write_file_at(file, address, size, position):
+    count = native.pwrite(file, address, size, position)
+    return count if count >= 0 else -types.intp(carray(native.errno(), (1,))[0])
+
+
 @in_machine_code(_cycles)
 def cycles() -> int:
     """The time-stamp counter, read when all loads before it are done."""
@@ -96,6 +102,15 @@ def write_file(file: Any, address: Any, size: Any) -> int:
     """Writes `size` bytes from an address to a descriptor; returns how many, or -errno."""
     try:
         return os.write(int(file), ctypes.string_at(int(address), int(size)))
+    except OSError as error:
+        return -(error.errno or 1)
+
+
+@in_machine_code(_write_file_at)
+def write_file_at(file: Any, address: Any, size: Any, position: Any) -> int:
+    """The same at a place in the file, of which the descriptor's own position knows nothing."""
+    try:
+        return os.pwrite(int(file), ctypes.string_at(int(address), int(size)), int(position))
     except OSError as error:
         return -(error.errno or 1)
 

@@ -283,9 +283,11 @@ from ixy.apps.capture import Capturer
 with ixy.open("emu:source?size=1514") as device:
     try:
         with Capturer(device, "{file}") as app:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
             app.start()
             deadline = time.monotonic() + 60
+            while not app.workers.running and time.monotonic() < deadline:
+                time.sleep(0.01)  # what is compiled goes to files, too
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
             while not app.done and time.monotonic() < deadline:
                 time.sleep(0.01)
     except ixy.IxyError as error:

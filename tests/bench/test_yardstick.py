@@ -5,7 +5,7 @@ import pytest
 
 from ixy.bench import yardstick
 from ixy.bench.nic import Job
-from ixy.drivers.ixgbe.rings import RxQueue
+from ixy.drivers.intel.rings import RxQueue
 from ixy.errors import IxyError
 
 needs_gcc = pytest.mark.skipif(yardstick.compiler() is None, reason="install gcc")

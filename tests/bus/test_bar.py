@@ -35,8 +35,8 @@ def word(file: int, offset: int) -> int:
 def test_registers_in_and_outside_of_the_mapped_parts(file: int) -> None:
     bar = MappedBar(file, START, [(0, PAGE), (3 * PAGE, PAGE)], FileBar("x", file, START), nothing)
     for i, offset in enumerate((0, 4, PAGE - 4, PAGE, 2 * PAGE, 3 * PAGE, 4 * PAGE - 4)):
-        bar.write32(offset, 0x80000000 + i)
-        assert bar.read32(offset) == word(file, offset) == 0x80000000 + i
+        bar.write(offset, 4, 0x80000000 + i)
+        assert bar.read(offset, 4) == word(file, offset) == 0x80000000 + i
     bar.close()
 
 
@@ -64,7 +64,7 @@ def test_a_notifier_is_the_register_or_its_place_in_the_file(file: int) -> None:
 def test_a_doorbell_is_the_register_itself(file: int) -> None:
     bar = MappedBar(file, START, [(PAGE, 2 * PAGE)], FileBar("x", file, START), nothing)
     ctypes.c_uint32.from_address(bar.doorbell(2 * PAGE + 8)).value = 77
-    assert bar.read32(2 * PAGE + 8) == word(file, 2 * PAGE + 8) == 77
+    assert bar.read(2 * PAGE + 8, 4) == word(file, 2 * PAGE + 8) == 77
     for offset in (0, PAGE - 4, 3 * PAGE):
         with pytest.raises(IxyError, match=f"x: register {offset:#x}"):
             bar.doorbell(offset)
@@ -81,16 +81,16 @@ def test_ones_are_suspect(file: int) -> None:
         with pytest.raises(IxyError, match="gone"):
             bar.read(16, size)
     for offset in (8, PAGE):
-        bar.write32(offset, 0xFFFFFFFE)
-        assert bar.read32(offset) == 0xFFFFFFFE
-        bar.write32(offset, 0xFFFFFFFF)
+        bar.write(offset, 4, 0xFFFFFFFE)
+        assert bar.read(offset, 4) == 0xFFFFFFFE
+        bar.write(offset, 4, 0xFFFFFFFF)
         with pytest.raises(IxyError, match="gone"):
-            bar.read32(offset)
+            bar.read(offset, 4)
     bar.close()
 
 
 def test_behind_the_end_nothing_answers(file: int) -> None:
-    assert FileBar("x", file, START).read32(4 * PAGE) == 0xFFFFFFFF
+    assert FileBar("x", file, START).read(4 * PAGE, 4) == 0xFFFFFFFF
 
 
 def test_closing_unmaps(file: int) -> None:

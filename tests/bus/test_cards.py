@@ -34,8 +34,8 @@ def test_what_a_card_says_of_itself(sysfs: FakeSysfs) -> None:
 
 
 def test_a_card_of_another_kind(sysfs: FakeSysfs) -> None:
-    card = sysfs.add(device=0x10C9, driver=None, numa_node="-1\n")
-    assert (card.model, card.is_known, card.driver) == ("8086:10c9", False, "none")
+    card = sysfs.add(device=0x15F3, driver=None, numa_node="-1\n")
+    assert (card.model, card.is_known, card.driver) == ("8086:15f3", False, "none")
     assert (card.group, card.node, card.translated) == (None, None, False)
 
 

@@ -83,7 +83,7 @@ def test_configuration_space_is_region_7(function: VfioFunction, kernel: FakeVfi
 
 def test_registers_are_region_0(function: VfioFunction, kernel: FakeVfio) -> None:
     bar = function.bar(0)
-    bar.write32(0x1018, 0x12345678)
+    bar.write(0x1018, 4, 0x12345678)
     assert os.pread(kernel.devices[CARD], 4, 0x1018) == bytes.fromhex("78563412")
     assert bar.doorbell(0x6018) == bar.doorbell(0) + 0x6018
     assert function.bar(0) is bar
@@ -97,8 +97,8 @@ def test_only_the_areas_that_the_kernel_allows_are_mapped(
     kernel.sparse[0] = [(0, 0x4000), (0x8000, 0x1000)]
     bar = function.bar(0)
     for offset in (0, 0x3FFC, 0x4000, 0x8000, 0x9000):
-        bar.write32(offset, 0xA0000000 + offset)
-        assert bar.read32(offset) == 0xA0000000 + offset
+        bar.write(offset, 4, 0xA0000000 + offset)
+        assert bar.read(offset, 4) == 0xA0000000 + offset
     bar.doorbell(0x8000)
     with pytest.raises(IxyError, match="0x4000 is no memory"):
         bar.doorbell(0x4000)
@@ -324,7 +324,7 @@ def test_opened_and_closed_again_and_again(
 ) -> None:
     for _ in range(3):
         with_bar = VfioFunction(CARD, card(sysfs))
-        with_bar.bar(0).write32(0, 1)
+        with_bar.bar(0).write(0, 4, 1)
         with_bar.interrupts(2)
         with_bar.dma_map(memory)
         with_bar.dma_unmap(memory)

@@ -52,7 +52,7 @@ def test_it_is_a_pci_function(function: VfioUserFunction) -> None:
     assert function.config_read(0, 4) == 0x10FB8086
     function.config_write(4, 2, 6)
     assert function.config_read(4, 2) & 6 == 6
-    assert function.bar(0).read32(8) == 0x80000
+    assert function.bar(0).read(8, 4) == 0x80000
     function.check()
     for index in (1, 3, 5):
         with pytest.raises(IxyError, match=rf"^vfio-user:here has no BAR {index}$"):
@@ -62,9 +62,9 @@ def test_it_is_a_pci_function(function: VfioUserFunction) -> None:
 def test_registers_are_written_in_order_before_the_next_read(function: VfioUserFunction) -> None:
     bar = function.bar(0)
     for value in range(200):
-        bar.write32(0x5200, value)
-        bar.write32(0x5204, value + 1)
-    assert (bar.read32(0x5200), bar.read32(0x5204)) == (199, 200)
+        bar.write(0x5200, 4, value)
+        bar.write(0x5204, 4, value + 1)
+    assert (bar.read(0x5200, 4), bar.read(0x5204, 4)) == (199, 200)
     assert bar.read(0x5200, 4) == 199
 
 
@@ -72,7 +72,7 @@ def test_doorbells_are_shared_memory(serving: Serving, function: VfioUserFunctio
     bar = function.bar(0)
     for offset in (0x1018, 0x1FD8, 0x6018, 0x6FD8):
         ctypes.c_uint32.from_address(bar.doorbell(offset)).value = offset + 1
-        assert bar.read32(offset) == offset + 1
+        assert bar.read(offset, 4) == offset + 1
     for offset in (0x0FFC, 0x2000, 0x7000):
         with pytest.raises(IxyError, match="shares no memory for the register"):
             bar.doorbell(offset)
@@ -97,18 +97,18 @@ def test_memory_is_mapped_at_addresses_of_its_own(
 
 def test_what_the_server_refuses_is_an_error(function: VfioUserFunction) -> None:
     with pytest.raises(IxyError, match=r"^vfio-user:here: the server refuses REGION_READ: Invalid"):
-        function.bar(0).read32(0x20000)
-    assert function.bar(0).read32(8) == 0x80000
+        function.bar(0).read(0x20000, 4)
+    assert function.bar(0).read(8, 4) == 0x80000
 
 
 def test_interrupts_arrive_at_eventfds(function: VfioUserFunction) -> None:
     events = function.interrupts(40)  # more than fit beside one message
     bar = function.bar(0)
-    bar.write32(0x898, 1 << 4)  # GPIE.Multiple_MSIX
-    bar.write32(0xAA0 + 4, 0xFF)  # EIMS_EX[1]
-    bar.write32(0x880, 0xFFFF)
-    bar.write32(0x808, 1 << 7)
-    bar.read32(8)
+    bar.write(0x898, 4, 1 << 4)  # GPIE.Multiple_MSIX
+    bar.write(0xAA0 + 4, 4, 0xFF)  # EIMS_EX[1]
+    bar.write(0x880, 4, 0xFFFF)
+    bar.write(0x808, 4, 1 << 7)
+    bar.read(8, 4)
     fired = []
     for number, event in enumerate(events):
         try:
@@ -128,10 +128,10 @@ def test_a_fault_and_the_wire_are_told(serving: Serving, function: VfioUserFunct
     assert function.warning == "the file is cut off"
     function.config_write(4, 2, 6)
     for offset, value in ((0x1000, 0xDEAD0000), (0x1008, 128), (0x1028, 1 << 25)):
-        function.bar(0).write32(offset, value)
+        function.bar(0).write(offset, 4, value)
     with pytest.raises(IxyError, match=r"^vfio-user:here: DMA fault: .*0xdead0000"):
         function.check()
-    function.bar(0).write32(0, 1 << 26)  # a reset
+    function.bar(0).write(0, 4, 1 << 26)  # a reset
     function.check()
     serving.model.failure = IxyError("out.pcap: no space left")
     with pytest.raises(IxyError, match=r"^vfio-user:here: out\.pcap: no space left$"):

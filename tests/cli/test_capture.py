@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from pcap_files import take
 
 import judge
 from command import IXY, REAL, is_one_line, many, read_pcap, run_ixy, totals, write_pcap
 from corpus import Recorded
+from ixy.pcap import Reader
 from rig import numbered
 
 needs_tshark = pytest.mark.skipif(
@@ -47,6 +49,17 @@ def test_tshark_reads_what_goes_to_stdout(format: list[str]) -> None:
     assert code == 0, said
     assert lines == ["99"] * COUNT
     assert f"written {COUNT}" in said.splitlines()[-1]
+
+
+@needs_tshark
+def test_dumpcap_takes_it_as_an_interface(tmp_path: Path) -> None:
+    """As `wireshark -k -i -` does."""
+    file = tmp_path / "x.pcapng"
+    reader = ["dumpcap", "-q", "-i", "-", "-w", str(file)]
+    code, said, _ = piped(["emu:source?size=99", "-", "--count", COUNT], reader)
+    assert code == 0, said
+    with Reader(file) as found:
+        assert [length for _, _, length in take(found, 1000)] == [99] * COUNT
 
 
 @needs_tcpdump

@@ -44,7 +44,7 @@ def test_a_card(sysfs: FakeSysfs) -> None:
 @pytest.mark.parametrize(
     ("settings", "todo"),
     [
-        ({"device": 0x10C9}, "ixy has no driver for this model"),
+        ({"device": 0x15F3}, "ixy has no driver for this model"),
         ({"driver": "ixgbe"}, f"sudo ixy bind {CARD}"),
         ({"driver": "ixgbe", "group": 7}, f"sudo ixy bind {CARD}"),
         ({"driver": None}, f"open it as root: sudo ixy regs {CARD}"),

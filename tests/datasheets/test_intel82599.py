@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from ixy.datasheets import intel82599_device as sheet
-from ixy.datasheets.intel82599 import INTEL82599, MODELS, REGISTER_SPACE, RxDescriptor, TxDescriptor
+from ixy.datasheets.intel82599 import INTEL82599, MODELS, RxDescriptor, TxDescriptor
+from ixy.datasheets.intel82599_device import REGISTER_SPACE
 from ixy.datasheets.registers import ACCESSES, Field, Fields
+from ixy.drivers.intel import device
 from ixy.drivers.ixgbe import driver
 
 ROWS = sheet.WHOLE.rows
@@ -33,7 +35,7 @@ def test_names_are_unique() -> None:
 
 @pytest.mark.parametrize("row", INTEL82599.rows, ids=row_id)
 def test_the_driver_uses_each_row_of_its_part(row) -> None:
-    source = Path(driver.__file__).read_text()
+    source = "".join(Path(module.__file__).read_text() for module in (driver, device))
     name = row.name.rstrip("LH")  # the halves of a counter
     assert re.search(rf"\b{name}", source) or f'side + "{row.name[2:]}"' in source
     assert sheet.WHOLE.registers[row.name].offsets == row.offsets

@@ -43,11 +43,11 @@ class File:
         self.words: dict[int, int] = {}
         self.log: list[tuple[str, int, int]] = []
 
-    def read32(self, offset: int) -> int:
+    def read(self, offset: int, size: int) -> int:
         self.log.append(("read", offset, self.words.get(offset, 0)))
         return self.words.get(offset, 0)
 
-    def write32(self, offset: int, value: int) -> None:
+    def write(self, offset: int, size: int, value: int) -> None:
         self.log.append(("write", offset, value))
         self.words[offset] = value
 
@@ -159,12 +159,12 @@ def test_an_index_beyond_the_array(regs: Registers, file: File, index: int) -> N
 def test_waiting_ends_as_soon_as_the_fields_are_right(regs: Registers, file: File) -> None:
     reads = 0
 
-    def read32(offset: int) -> int:
+    def read(offset: int, size: int) -> int:
         nonlocal reads
         reads += 1
         return (1 << 26 | 0x30) if reads < 5 else 0x30
 
-    file.read32 = read32
+    file.read = read
     regs.CTRL.wait(10, RST=0, MODE=3)
     assert reads == 5
 
@@ -191,8 +191,8 @@ from ixy.datasheets.registers import *
 class CTRL(Fields):
     RST = bit(26)
 class File:
-    def read32(self, offset): return 0x04000001
-    def write32(self, offset, value): pass
+    def read(self, offset, size): return 0x04000001
+    def write(self, offset, size, value): pass
 regs = Registers(Datasheet("CTRL 0x0 RW - 1.1 Control", {"CTRL": CTRL}), File(), "nic0")
 regs.CTRL.update(RST=0)
 """

@@ -37,7 +37,7 @@ def test_it_is_a_pci_function() -> None:
 
 def test_there_is_one_bar() -> None:
     emulated = function()
-    assert emulated.bar(0).read32(8) == 0x80000
+    assert emulated.bar(0).read(8, 4) == 0x80000
     for index in (1, 2, 5, -1):
         with pytest.raises(IxyError, match=f"emu:bench has no BAR {index}"):
             emulated.bar(index)
@@ -50,8 +50,8 @@ def test_a_doorbell_is_the_register_in_memory() -> None:
     emulated = function()
     bar = emulated.bar(0)
     ctypes.c_uint32.from_address(bar.doorbell(0x1018)).value = 77
-    assert bar.read32(0x1018) == 77
-    bar.write32(0x1018, 78)
+    assert bar.read(0x1018, 4) == 77
+    bar.write(0x1018, 4, 78)
     assert ctypes.c_uint32.from_address(bar.doorbell(0x1018)).value == 78
     emulated.close()
 
@@ -80,7 +80,7 @@ def test_a_fault_names_device_size_and_address() -> None:
     emulated.config_write(4, 2, 6)
     bar = emulated.bar(0)
     for offset, value in ((0x1000, 0xDEAD0000), (0x1008, 128), (0x1028, 1 << 25)):
-        bar.write32(offset, value)
+        bar.write(offset, 4, value)
     with pytest.raises(
         IxyError, match=r"^emu:bench: DMA fault: .* 128 bytes at 0xdead0000"
     ) as error:

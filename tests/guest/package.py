@@ -21,9 +21,15 @@ REHEARSALS = (
     "forward emu:source emu:source --count 1000",
     "generate emu:loopback --count 100",
     "capture emu:source /tmp/rehearsal.pcapng --count 100",
+    "forward qemu:virtio-net-pci:source qemu:virtio-net-pci:source --count 1000",
 )
+QEMU = """#!/bin/bash
+exec /mnt/lib64/ld-linux-x86-64.so.2 --library-path /mnt/lib/x86_64-linux-gnu \\
+    /mnt/bin/qemu-system-x86_64 -L /mnt/share/qemu "$@"
+"""
 IN_SYSTEM = """
     mount --bind "$0" "$1/ixy"
+    mount --bind "$3" "$1/mnt"
     mount -t proc proc "$1/proc"
     for folder in tmp dev/shm; do mount -t tmpfs tmpfs "$1/$folder"; done
     export PATH=/ixy/lib/bin:/usr/sbin:/usr/bin
@@ -48,8 +54,12 @@ def make_disk(folder: Path) -> Path:
     _run(*pip, "install", "--no-deps", "--no-compile", "--target", content / "lib", wheel)
     script = content / "lib/bin/ixy"
     script.write_text("#!/usr/bin/python3\n" + script.read_text().split("\n", 1)[1])
+    qemu = content / "lib/bin/qemu-system-x86_64"  # only here: guests have real devices
+    qemu.write_text(QEMU)
+    qemu.chmod(0o755)
     for command in REHEARSALS:
         _in_system(content, f"ixy {command}")
+    qemu.unlink()
     _run("mke2fs", "-q", "-t", "ext4", "-d", content, image, "256M")
     return image
 
@@ -57,9 +67,10 @@ def make_disk(folder: Path) -> Path:
 def _in_system(content: Path, command: str) -> None:
     """Runs a command in the guests' system, but on this machine; its mounts vanish with it."""
     tree = cache.system() / "tree"
-    (tree / "ixy").mkdir(exist_ok=True)
+    for folder in ("ixy", "mnt"):
+        (tree / folder).mkdir(exist_ok=True)
     _run("unshare", "--mount", "--propagation=private", "sh", "-ec", IN_SYSTEM,
-         content, tree, command)  # fmt: skip
+         content, tree, command, cache.qemu() / "tree/usr")  # fmt: skip
 
 
 def _run(*args: object) -> None:

@@ -14,7 +14,7 @@ def test_a_program_as_tcpdump_d_shows_it() -> None:
         (0x06, 0, 0, 262144),  # ret #262144
         (0x06, 0, 0, 0),  # ret #0
     ]
-    assert [tuple(each) for each in compile_expression("", 96)] == [(0x06, 0, 0, 96)]
+    assert [tuple(each) for each in compile_expression("")] == [(0x06, 0, 0, 262144)]
 
 
 @pytest.mark.parametrize(
@@ -29,12 +29,13 @@ def test_a_program_as_tcpdump_d_shows_it() -> None:
         ("ip and arp", "expression rejects all packets"),
         ("vlan 5000", "greater than maximum"),
         ("\xff", "syntax error"),
+        ("\udcff", "syntax error"),  # a byte that is no text
     ],
 )
 def test_a_wrong_expression_gets_libpcap_s_words(expression: str, reason: str) -> None:
     with pytest.raises(IxyError, match=reason) as refused:
         compile_expression(expression)
-    assert expression in str(refused.value)
+    assert repr(expression) in str(refused.value)
     assert "\n" not in str(refused.value)
 
 

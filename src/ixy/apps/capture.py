@@ -158,6 +158,7 @@ class Capturer:
             words = queue.record, bufs, blocks, state, self.workers.control
             events = self.workers.events_of(queue)
             self._loops.append(partial(capture_until_told, *words, events))
+        self._closing = threading.Event()
         self._writing = threading.Thread(target=self._write, daemon=True)
         self._failure: Exception | None = None
         self._shown = False  # whether `check` has raised it
@@ -191,8 +192,19 @@ class Capturer:
             self._try(self.writer.tick)
             if not wrote:
                 if ended:
-                    return
+                    break
                 time.sleep(0.001)
+        self._closing.wait()  # there are totals to note down
+        self._end()
+
+    def _end(self) -> None:
+        """Ends the file. A reader that has gone by now has got all frames."""
+        try:
+            self.writer.close()
+        except ReaderGone:
+            pass
+        except Exception as failure:
+            self._failure = self._failure or failure
 
     def _write_block(self, data: "np.ndarray[tuple[int], np.dtype[np.uint8]]", frames: int) -> None:
         if not self.interface.speed:
@@ -237,22 +249,22 @@ class Capturer:
 
     def close(self) -> None:
         """Writes the rest. The workers have been told to stop. Raises what `check` raises."""
-        if self._writing.ident is not None and not self.workers.busy and not self._join():
-            return  # who reads the output is stuck
-        self._try(self.writer.close)
+        self._closing.set()
+        if self._writing.ident is None:
+            self._end()
+        elif not self.workers.busy:
+            self._join()
         if not self._shown:
             self.check()
 
-    def _join(self) -> bool:
-        """Waits for the writer; returns whether it has ended. A reader that takes nothing for a
-        while is not waited for.
-        """
-        while self._writing.is_alive():
+    def _join(self) -> None:
+        """Waits for the thread that writes, but not for a reader that takes nothing for a while."""
+        before = -1
+        while self._writing.is_alive() and not (
+            self._streams and self.writer.file.position == before
+        ):
             before = self.writer.file.position
             self._writing.join(STUCK)
-            if self._streams and self._writing.is_alive() and self.writer.file.position == before:
-                return False
-        return True
 
     @property
     def taken(self) -> int:

@@ -26,7 +26,7 @@ from ixy.bench.plain import Numpy, Python
 from ixy.bench.yardstick import HEADER_LAYOUT, OUR_LAYOUT, compiler, library
 from ixy.compiled import entry_point
 from ixy.device import pool_of, rx_batch, tx_batch
-from ixy.drivers.ixgbe.rings import RxQueue, TxQueue
+from ixy.drivers.intel.rings import RxQueue, TxQueue
 from ixy.memory.dma import DmaMemory
 from ixy.memory.ordered import address_of, array_at, records
 from ixy.memory.pool import Mempool, free_batch, packets

@@ -16,8 +16,9 @@ import numpy as np
 from ixy.bench.machine import describe
 from ixy.compiled import JIT, compiled
 from ixy.datasheets import intel82599 as sheet
-from ixy.drivers.ixgbe.driver import DEFAULT_RING, IxgbeDevice
-from ixy.drivers.ixgbe.rings import COMMAND
+from ixy.drivers.intel.device import DEFAULT_RING
+from ixy.drivers.intel.rings import COMMAND
+from ixy.drivers.ixgbe.driver import IxgbeDevice
 from ixy.emulator.bus import EmulatedFunction
 from ixy.emulator.intel82599.datapath import BURST, step
 from ixy.emulator.intel82599.model import Intel82599

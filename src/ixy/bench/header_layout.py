@@ -1,6 +1,6 @@
 """Our driver once more, with each packet's metadata in a header in front of its data.
 
-That is how C ixy and DPDK have it. Nothing else differs from `ixy.drivers.ixgbe.rings`: what the
+That is how C ixy and DPDK have it. Nothing else differs from `ixy.drivers.intel.rings`: what the
 two rows of `bench driver` differ by is the layout. Buffers lie 2048 bytes apart, so that headers
 and data fall into four of the 64 sets of a first-level cache.
 """
@@ -10,7 +10,7 @@ import numpy as np
 from ixy.bench.nic import TOUCHED, Job
 from ixy.compiled import compiled
 from ixy.datasheets.intel82599 import RX_DD, TX_DD, TX_PAYLEN_SHIFT, RxDescriptor, TxDescriptor
-from ixy.drivers.ixgbe.rings import CLEAN_BATCH, COMMAND, GOOD, GOOD_MASK, RxQueue, TxQueue
+from ixy.drivers.intel.rings import CLEAN_BATCH, COMMAND, GOOD, GOOD_MASK, RxQueue, TxQueue
 from ixy.memory.ordered import Word, array_at, load_acquire, lock, store_release, unlock
 
 Packet = np.dtype(

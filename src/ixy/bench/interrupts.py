@@ -19,7 +19,8 @@ from ixy.apps.workers import RUN, Workers, begin, told
 from ixy.bench.machine import describe
 from ixy.compiled import compiled
 from ixy.device import Device, pool_of, rx_batch, tx_batch
-from ixy.drivers.ixgbe.driver import DEFAULT_RING, IxgbeDevice
+from ixy.drivers.intel.device import DEFAULT_RING
+from ixy.drivers.ixgbe.driver import IxgbeDevice
 from ixy.emulator.bus import EmulatedFunction
 from ixy.emulator.intel82599.model import Intel82599
 from ixy.emulator.wire.cable import Cable

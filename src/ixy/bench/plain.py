@@ -11,7 +11,7 @@ from ixy.datasheets.intel82599 import (
     RxDescriptor,
     TxDescriptor,
 )
-from ixy.drivers.ixgbe.rings import CLEAN_BATCH, COMMAND, GOOD, GOOD_MASK
+from ixy.drivers.intel.rings import CLEAN_BATCH, COMMAND, GOOD, GOOD_MASK
 from ixy.memory.dma import DmaMemory
 from ixy.memory.pool import HEADROOM, STRIDE
 

@@ -1,6 +1,6 @@
 /*
  * The second yardstick: C in our layout. The records are those of the driver in Python: records.h
- * is made from its dtypes (yardstick.py). Line by line this is ixy/drivers/ixgbe/rings.py.
+ * is made from its dtypes (yardstick.py). Line by line this is ixy/drivers/intel/rings.py.
  */
 #include <stdbool.h>
 #include <stdint.h>

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ixy.bench.nic import Job
-from ixy.drivers.ixgbe.rings import RxQueue, TxQueue
+from ixy.drivers.intel.rings import RxQueue, TxQueue
 from ixy.errors import IxyError
 from ixy.memory.pool import PacketBuffer, Pool
 

@@ -6,12 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ixy.datasheets.intel82599 import MODELS, VENDOR
+from ixy.datasheets import intel82576, intel82599, virtio
 from ixy.datasheets.pci import CLASS_BRIDGE, CLASS_ETHERNET
 from ixy.errors import IxyError
 
 PCI_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 PCI, VFIO = Path("/sys/bus/pci"), Path("/dev/vfio")
+# Names of the cards that there are drivers for, by vendor and device id
+MODELS: dict[tuple[int, int], str] = {
+    (sheet.VENDOR, device): name
+    for sheet in (intel82599, intel82576, virtio)
+    for name, device in sheet.MODELS.items()
+}
 VFIO_PCI = "vfio-pci"  # the kernel's driver that hands cards to user space
 FREE = (VFIO_PCI, "none")  # what `driver` says of a card that user space may have
 
@@ -40,15 +46,13 @@ class Card:
     @property
     def is_known(self) -> bool:
         """Whether ixy has a driver for it."""
-        return self._number("vendor") == VENDOR and self._number("device") in MODELS.values()
+        return self._ids in MODELS
 
     @property
     def model(self) -> str:
         """Its name where ixy has a driver for it, else vendor and device id."""
-        device = self._number("device")
-        if self.is_known:
-            return next(name for name, number in MODELS.items() if number == device)
-        return f"{self._number('vendor'):04x}:{device:04x}"
+        vendor, device = self._ids
+        return MODELS.get((vendor, device), f"{vendor:04x}:{device:04x}")
 
     @property
     def driver(self) -> str:
@@ -106,6 +110,10 @@ class Card:
             speed = _read(interface / "speed")
             return f"up {speed}" if speed.isdigit() else "up"
         return None
+
+    @property
+    def _ids(self) -> tuple[int, int]:
+        return self._number("vendor"), self._number("device")
 
     def _text(self, name: str) -> str:
         return _read(self.path / name)

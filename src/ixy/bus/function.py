@@ -1,10 +1,12 @@
 """What a driver knows of the hardware: one PCI function, however it is reached."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ixy.datasheets import pci
 from ixy.errors import IxyError
 from ixy.memory.dma import DmaMemory
 
@@ -30,14 +32,6 @@ class Bar(ABC):
     @abstractmethod
     def write(self, offset: int, size: int, value: int) -> None:
         """Writes a register of 1, 2 or 4 bytes, with one access."""
-
-    def read32(self, offset: int) -> int:
-        """Reads a 32-bit register."""
-        return self.read(offset, 4)
-
-    def write32(self, offset: int, value: int) -> None:
-        """Writes a 32-bit register."""
-        self.write(offset, 4, value)
 
     @abstractmethod
     def doorbell(self, offset: int) -> int:
@@ -102,6 +96,18 @@ class PciFunction(Beyond, ABC):
     def config_write(self, offset: int, size: int, value: int) -> None:
         """Writes 1, 2 or 4 bytes of configuration space."""
 
+    def capabilities(self, number: int) -> Iterator[int]:
+        """Where in configuration space the function's capabilities of this number are."""
+        place = 0
+        if self.config_read(pci.STATUS, 2) & pci.STATUS_CAPABILITIES:
+            place = self.config_read(pci.CAPABILITIES, 1) & ~3
+        for _ in range(pci.CONFIG_SPACE // 4):  # a broken list may be a circle
+            if place == 0:
+                return
+            if self.config_read(place, 1) == number:
+                yield place
+            place = self.config_read(place + 1, 1) & ~3
+
     @abstractmethod
     def bar(self, index: int) -> Bar:
         """A BAR: memory or I/O ports. Raises IxyError if the function has none of this index."""
@@ -115,6 +121,9 @@ class PciFunction(Beyond, ABC):
     @abstractmethod
     def dma_unmap(self, memory: DmaMemory) -> None:
         """Ends what `dma_map` began: an access from now on is a fault."""
+
+    def begin(self) -> None:
+        """The driver has set the device up: frames may come."""
 
     @abstractmethod
     def close(self) -> None:

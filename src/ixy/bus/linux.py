@@ -46,21 +46,10 @@ class LinuxFunction(PciFunction):
             if error.errno not in GONE:
                 raise
 
-    def capability(self, number: int) -> int:
-        """Where in configuration space a capability is, 0 if the function has none such."""
-        place = 0
-        if self.config_read(pci.STATUS, 2) & pci.STATUS_CAPABILITIES:
-            place = self.config_read(pci.CAPABILITIES, 1) & ~3
-        for _ in range(pci.CONFIG_SPACE // 4):  # a broken list may be a circle
-            if place == 0 or self.config_read(place, 1) == number:
-                return place
-            place = self.config_read(place + 1, 1) & ~3
-        return 0
-
     def wake(self) -> None:
         """Full power, BARs answering, old errors forgotten. Raises IxyError if it is gone."""
         self.check_presence()
-        if power := self.capability(pci.CAP_POWER):
+        for power in self.capabilities(pci.CAP_POWER):
             control = self.config_read(power + pci.POWER_CONTROL, 2)
             if control & pci.POWER_STATE:
                 self.config_write(power + pci.POWER_CONTROL, 2, control & ~pci.POWER_STATE)

@@ -84,7 +84,7 @@ class VfioFunction(LinuxFunction):
         """First byte and end of the MSI-X table in a BAR (PCI Local Bus 3.0, 6.8.2); 0, 0 if it is
         not there. A stray write to it would send interrupts anywhere.
         """
-        if place := self.capability(pci.CAP_MSIX):
+        for place in self.capabilities(pci.CAP_MSIX):
             table = self.config_read(place + pci.MSIX_TABLE, 4)
             if table & pci.MSIX_BAR == index:
                 control = self.config_read(place + pci.MSIX_CONTROL, 2)

@@ -18,7 +18,8 @@ import numpy as np
 
 from ixy.bus.function import Bar, PciFunction
 from ixy.bus.iova import Range, place
-from ixy.bus.messages import Broken, Channel, Message, close_all
+from ixy.bus.messages import Channel, Message
+from ixy.bus.sockets import Broken, close_all, connect
 from ixy.datasheets import vfio
 from ixy.datasheets import vfio_user as sheet
 from ixy.datasheets.vfio_user import Command
@@ -278,13 +279,10 @@ class MessageBar(Bar):
 
 
 def _connect(address: str, path: str) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX)
     try:
-        connection.connect(path)
+        return connect(path)
     except OSError as error:
-        connection.close()
         reason = error.strerror or error
         start = f"start one: ixy emulate --vfio-user {path}"
         mend = "be its owner, or: sudo chmod" if isinstance(error, PermissionError) else start
         raise IxyError(f"{address}: no server at {path or 'no path'}: {reason}: {mend}") from None
-    return connection

@@ -4,7 +4,7 @@ import os
 import re
 import signal
 import sys
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -66,8 +66,7 @@ def command(
     if keep and not rotates:
         raise IxyError("--keep is for several files: give --rotate-size or --rotate-time as well")
     bounded = bool(seconds or count)
-    nothing: dict[str, Any] = {"received": 0, "written": 0, "filtered": 0}
-    nothing |= {"files": []} if rotates else {}
+    nothing = {"received": 0, "written": 0, "filtered": 0, **({"files": []} if rotates else {})}
     report = sys.stdout if isinstance(path, str) else sys.stderr
     output = Output(NAME, csv, prometheus, plot)
     with Session(
@@ -98,14 +97,12 @@ def command(
         total = session.statistics[0]
         session.drops[0]["unread"] = session.unread(0, app.taken)
         session.drops[0]["unwritten"] = app.accepted - app.writer.written
-        received = total.rx_packets + sum(total.dropped.values())
-        session.results = nothing | {
-            "received": received,
+        session.results = {
+            "received": total.rx_packets + sum(total.dropped.values()),
             "written": app.writer.written,
             "filtered": app.taken - app.accepted,
+            **({"files": app.writer.names} if rotates else {}),
         }
-        if rotates:
-            session.results["files"] = app.writer.names
         if app.reader_gone and session.bounded:
             session.exit_code = 128 + signal.SIGPIPE
     return session.exit_code

@@ -5,7 +5,7 @@ X540 and X550 keep these registers at these places. `intel82599_device` has the 
 
 from ixy.datasheets.registers import Datasheet, Fields, bit, bits, union
 
-VENDOR = 0x8086
+VENDOR, NAMES = 0x8086, "82599, X540 or X550"
 MODELS = {  # PCI device ids of the families that share this programming interface, by name
     "82599": 0x10FB, "82599-kx4": 0x10F7, "82599-kr": 0x1517, "82599-t3": 0x151C,
     "82599-backplane": 0x10F8, "82599-en-sfp": 0x1557,
@@ -13,12 +13,11 @@ MODELS = {  # PCI device ids of the families that share this programming interfa
     "x550em-kx4": 0x15AA, "x550em-kr": 0x15AB, "x550em-sfp": 0x15AC, "x550em-10g-t": 0x15AD,
     "x550em-1g-t": 0x15AE,
 }  # fmt: skip
-REGISTER_SPACE = 128 * 1024  # bytes of BAR 0
 MAX_ITR = 511 * 2.048  # us between interrupts (8.2.3.5.12)
 QUEUE_CAUSES = 16  # queues that have a bit of their own in EICR (8.2.3.5.1)
 QUEUES = 64  # queue pairs used here; the device has 128
 RSS_QUEUES = 16  # a redirection table entry has 4 bits (8.2.3.7.15)
-RING_SIZES = [64 << i for i in range(7)]  # descriptors
+TX_THRESHOLDS = {"PTHRESH": 36, "HTHRESH": 8, "WTHRESH": 4}  # 7.2.3.4.1
 
 
 class CTRL(Fields):
@@ -61,10 +60,9 @@ class EITR(Fields):
 
 
 class IVAR(Fields):
-    """The MSI-X vectors of two queue pairs; each with a bit that says it is valid."""
+    """The MSI-X vectors of two receive queues; each with a bit that says it is valid."""
 
-    RX0, RX0_VALID, TX0, TX0_VALID = bits(0, 6), bit(7), bits(8, 14), bit(15)
-    RX1, RX1_VALID, TX1, TX1_VALID = bits(16, 22), bit(23), bits(24, 30), bit(31)
+    RX0, RX0_VALID, RX1, RX1_VALID = bits(0, 6), bit(7), bits(16, 22), bit(23)
 
 
 class RDRXCTL(Fields):
@@ -174,8 +172,7 @@ class MRQC(Fields):
 class TXDCTL(Fields):
     """Prefetch below PTHRESH descriptors on the chip if HTHRESH wait; write back in WTHRESHs."""
 
-    PTHRESH, HTHRESH, WTHRESH = bits(0, 6), bits(8, 14), bits(16, 22)
-    ENABLE, SWFLSH = bit(25), bit(26)
+    PTHRESH, HTHRESH, WTHRESH, ENABLE = bits(0, 6), bits(8, 14), bits(16, 22), bit(25)
 
 
 INTEL82599 = Datasheet(

@@ -7,6 +7,8 @@ from ixy.datasheets.intel82599 import *  # noqa: F403
 from ixy.datasheets.intel82599 import INTEL82599
 from ixy.datasheets.registers import Fields, bit, bits
 
+REGISTER_SPACE = 128 * 1024  # bytes of BAR 0
+
 
 class EICR(Fields):
     """RTXQ: queues, or the first 16 MSI-X vectors. Packets missed, link status changed."""
@@ -33,6 +35,7 @@ class I2CCTL(Fields):
 
 
 # Fields of registers of which our driver uses others
+SWFLSH = bit(26)  # TXDCTL: software flush
 EXTENDED_VLAN = bit(26)  # CTRL_EXT: received frames have an outer VLAN tag
 GDV, VT = bit(3), bits(16, 31)  # DMATXCTL: frames sent have one; EtherType of tags inserted
 

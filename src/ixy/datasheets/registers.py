@@ -2,11 +2,11 @@
 
 A table has a line per register (or array of registers), as the datasheet has:
 
-    NAME  OFFSET[+STEP*COUNT][,OFFSET...][,~ALIAS...]  ACCESS  RESET  SECTION  Title
+    NAME  OFFSET[+STEP*COUNT][,OFFSET...][,~ALIAS...][:BYTES]  ACCESS  RESET  SECTION  Title
 
 Several ranges continue one another's index; a range behind `~` is another address of the first
-entries. ACCESS is RW, RO, WO, RC (clears on read), W1C (clears where a 1 is written) or W1S (sets
-there). RESET is the value after a reset, `-` for 0.
+entries. A register has 4 bytes, or BYTES. ACCESS is RW, RO, WO, RC (clears on read), W1C (clears
+where a 1 is written) or W1S (sets there). RESET is the value after a reset, `-` for 0.
 
 A driver binds the table to a device: `regs.RXDCTL[q].update(ENABLE=1)`. An emulated device asks it
 the other way round: `sheet.at(offset)`. With IXY_TRACE=1 each access of a driver is printed,
@@ -93,6 +93,7 @@ class Register:
     section: str
     title: str
     fields: dict[str, Field]
+    size: int = 4
 
     def decode(self, word: int) -> str:
         """The word's fields that are not 0, for people."""
@@ -136,12 +137,14 @@ class Datasheet:
 
 def _row(words: list[str], fields: Mapping[str, Any]) -> Register:
     name, where, access, reset, section, title = words
+    where, _, size = where.partition(":")
     places = where.split(",")
     offsets = [offset for place in places if place[0] != "~" for offset in _offsets(place)]
     aliases = [offset for place in places if place[0] == "~" for offset in _offsets(place[1:])]
     own = _declared(name, fields)
     value = 0 if reset == "-" else int(reset, 16)
-    return Register(name, tuple(offsets), tuple(aliases), access, value, section, title, own)
+    ways = tuple(offsets), tuple(aliases), access
+    return Register(name, *ways, value, section, title, own, int(size or 4))
 
 
 def _declared(name: str, fields: Mapping[str, Any]) -> dict[str, Field]:
@@ -158,11 +161,11 @@ def _offsets(place: str) -> range:
 class RegisterFile(Protocol):
     """What registers are reached through: a BAR."""
 
-    def read32(self, offset: int) -> int:
-        """Reads a register."""
+    def read(self, offset: int, size: int) -> int:
+        """Reads a register of so many bytes."""
 
-    def write32(self, offset: int, value: int) -> None:
-        """Writes a register."""
+    def write(self, offset: int, size: int, value: int) -> None:
+        """Writes a register of so many bytes."""
 
 
 class DeviceTimeout(IxyError):
@@ -194,7 +197,7 @@ class Bound:
 
     def read(self) -> int:
         """The register's word."""
-        word = self._device.file.read32(self.offset)
+        word = self._device.file.read(self.offset, self.row.size)
         self._trace("->", word)
         return word
 
@@ -207,7 +210,7 @@ class Bound:
         for name, value in fields.items():
             word = self.row.fields[name].put(word, value)
         self._trace("<-", word)
-        self._device.file.write32(self.offset, word)
+        self._device.file.write(self.offset, self.row.size, word)
 
     def update(self, **fields: int) -> None:
         """Sets fields and leaves the other bits as they are."""

@@ -4,23 +4,20 @@ One client at a time: a QEMU guest, or our own driver in another process. When i
 it went, the device is as after a reset and the next one may come.
 """
 
-import errno
 import json
 import os
 import select
-import socket
-import stat
 import struct
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from ixy.bus.messages import Broken, Channel, Message, close_all
+from ixy.bus.messages import Channel, Message
+from ixy.bus.sockets import Broken, close_all, listen
 from ixy.datasheets import vfio_user as sheet
 from ixy.datasheets.vfio_user import Command
 from ixy.emulator.intel82599.model import MAX_MAPPINGS, Intel82599
 from ixy.emulator.vfio_device import VfioDevice, error_of
-from ixy.errors import IxyError
 
 PATIENCE = 0.15  # seconds for the rest of a message: whoever sends half a one must not hold us
 GREETING = 2.0  # seconds to say the version in: nobody else is served meanwhile
@@ -36,7 +33,7 @@ class Server:
 
     def __init__(self, path: str, model: Intel82599, note: Callable[[str], None]) -> None:
         self.path, self.device, self._note = path, VfioDevice(model), note
-        self._listener = _listen(path)
+        self._listener = listen(path)
         self._client: Channel | None = None
         self._greeted = False  # the client's version has been agreed on
         self._since = 0.0  # when it came
@@ -143,34 +140,3 @@ class Server:
             self._note("a client has connected")
         version = sheet.VERSION.pack(major=major, minor=min(minor, sheet.MINOR))
         return version + json.dumps({"capabilities": agreed}).encode() + b"\0"
-
-
-def _listen(path: str) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX)
-    try:
-        try:
-            listener.bind(path)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-            _remove_stale(path)
-            listener.bind(path)
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        reason = error.strerror or error
-        raise IxyError(f"{path}: {reason}: choose another path for the socket") from None
-    except IxyError:
-        listener.close()
-        raise
-    return listener
-
-
-def _remove_stale(path: str) -> None:
-    """Removes a socket on which nobody listens. Raises IxyError if one does."""
-    if not stat.S_ISSOCK(os.stat(path).st_mode):
-        raise IxyError(f"{path}: a file that is no socket: choose another path, or remove it")
-    with socket.socket(socket.AF_UNIX) as probe:
-        if probe.connect_ex(path) != errno.ECONNREFUSED:
-            raise IxyError(f"{path}: another server serves it: choose another path")
-    os.unlink(path)

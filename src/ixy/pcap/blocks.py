@@ -7,7 +7,7 @@ import platform
 import struct
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 from ixy.pcap.scan import ETHERNET
@@ -44,20 +44,29 @@ def section_header() -> bytes:
     """Section 4.1; the section's length is not known before it ends."""
     options = _option(2, cpu_name().encode())  # shb_hardware
     options += _option(3, f"{platform.system()} {platform.release()}".encode())  # shb_os
-    options += _option(4, f"ixy {version('ixy')}".encode())  # shb_userappl
+    options += _option(4, _application().encode())  # shb_userappl
     return _block(0x0A0D0D0A, struct.pack("<I2Hq", 0x1A2B3C4D, 1, 0, -1) + _ended(options))
+
+
+def _application() -> str:
+    try:
+        return f"ixy {version('ixy')}"
+    except PackageNotFoundError:  # run from a directory that is not installed
+        return "ixy"
 
 
 def interface_description(interface: Interface, snaplen: int) -> bytes:
     """Section 4.2: Ethernet, its times in nanoseconds."""
     options = b""
     if interface.name:
-        options += _option(2, interface.name.encode())  # if_name
+        options += _option(2, interface.name.encode(errors="replace"))  # if_name
     if interface.speed:
         options += _option(8, struct.pack("<Q", interface.speed))  # if_speed
     options += _option(9, b"\x09")  # if_tsresol
     if interface.filter:
-        options += _option(11, b"\0" + interface.filter.encode())  # if_filter: an expression
+        options += _option(
+            11, b"\0" + interface.filter.encode(errors="replace")
+        )  # if_filter: an expression
     return _block(1, struct.pack("<2HI", ETHERNET, 0, snaplen) + _ended(options))
 
 

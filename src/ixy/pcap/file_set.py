@@ -15,7 +15,7 @@ from ixy.compiled import compiled
 from ixy.pcap.blocks import STATISTICS_SIZE, Counts
 from ixy.pcap.encode import PCAP
 from ixy.pcap.scan import Bytes, PcapError, word
-from ixy.pcap.writer import Writer, format_of
+from ixy.pcap.writer import Writer
 
 SMALLEST = 100_000  # bytes: any headers and a frame fit
 
@@ -92,8 +92,9 @@ class FileSet:
 
     def _next(self) -> None:
         self.close()
-        self._before += self.file.written
+        before = self.written
         self.file = self._begin()
+        self._before = before
 
     def _begin(self) -> Writer:
         self._begun = time.monotonic()
@@ -102,8 +103,7 @@ class FileSet:
         self._number += 1
         path = Path(self._path)
         name = f"{path.stem}_{self._number:05}_{time.strftime('%Y%m%d%H%M%S')}{path.suffix}"
-        settings = {"format": format_of(self._path)} | self._settings
-        file = Writer(path.with_name(name), **settings)
+        file = Writer(path.with_name(name), **self._settings)
         self.names.append(file.name)
         if self._keep is not None and len(self.names) > self._keep:
             with contextlib.suppress(FileNotFoundError):
@@ -116,11 +116,10 @@ def whole_records(data: Bytes, room: int, format: int) -> tuple[int, int]:
     """How many bytes of these records, and how many records, go into so much room."""
     position = count = 0
     while position < len(data):
-        size = (
-            16 + word(data, position + 8, False)
-            if format == PCAP
-            else (word(data, position + 4, False))
-        )
+        if format == PCAP:
+            size = 16 + word(data, position + 8, False)
+        else:
+            size = word(data, position + 4, False)
         if position + size > room:
             break
         position += size

@@ -58,7 +58,7 @@ class Writer:
         self.position = 0
         """How many bytes the file has."""
         self.snaplen, self.interface = snaplen, interface or Interface()
-        self.format = format_of(self.name) if format is None else format
+        self.format = _format_of(self.name) if format is None else format
         """PCAP or PCAPNG, for `encode`."""
         if not 1 <= snaplen <= MAXIMUM_SNAPLEN:
             raise PcapError(f"a snap length of {snaplen}: it must be 1 to {MAXIMUM_SNAPLEN} bytes")
@@ -182,7 +182,7 @@ _REMEDIES = {
 }
 
 
-def format_of(name: str) -> int:
+def _format_of(name: str) -> int:
     """PCAP or PCAPNG, by a file's name. Raises PcapError for another suffix."""
     suffix = Path(name).suffix.lower()
     if suffix not in _FORMATS:

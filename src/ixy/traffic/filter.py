@@ -1,7 +1,7 @@
 """Capture filters: tcpdump's expressions, as functions that packet loops call.
 
-chosen = Filter("ip and udp port 53")
-... in a compiled function:
+A `Filter("ip and udp port 53")` has an `entry`. A compiled function that is given it asks
+
     if verdict(entry, packet_address(pool, buf), length[buf], length[buf]):
 """
 

@@ -1,6 +1,7 @@
 """libpcap, for what nobody should write again: its compiler of tcpdump's filter expressions."""
 
 import ctypes
+import os
 from functools import cache
 
 from ixy.errors import IxyError
@@ -50,17 +51,15 @@ def library() -> ctypes.CDLL:
     raise IxyError("a filter needs libpcap: apt install libpcap0.8")
 
 
-def compile_expression(
-    expression: str, snaplen: int = MAXIMUM_SNAPLEN, link: int = ETHERNET
-) -> list[Instruction]:
-    """The program of an expression (pcap-filter(7)): it answers `snaplen` for what matches.
+def compile_expression(expression: str) -> list[Instruction]:
+    """The program of an expression (pcap-filter(7)): it answers MAXIMUM_SNAPLEN for what matches.
 
     Raises IxyError with libpcap's own words if it is wrong.
     """
     pcap = library()
-    handle, program = pcap.pcap_open_dead(link, snaplen), BpfProgram()
+    handle, program = pcap.pcap_open_dead(ETHERNET, MAXIMUM_SNAPLEN), BpfProgram()
     try:
-        words = ctypes.byref(program), expression.encode(), 1, UNKNOWN_NETMASK
+        words = ctypes.byref(program), os.fsencode(expression), 1, UNKNOWN_NETMASK
         if pcap.pcap_compile(handle, *words):
             reason = pcap.pcap_geterr(handle).decode(errors="replace")
             raise IxyError(f"the filter {expression!r}: {reason}: see man pcap-filter")

@@ -79,7 +79,7 @@ class Queues(Storage):
 
     def write_TXDCTL(self, value: int, index: int) -> None:
         """Starts a queue at descriptor 0, or stops it. Nothing is left to flush."""
-        self._store_named("TXDCTL", index, value & ~sheet.TXDCTL.SWFLSH.mask)
+        self._store_named("TXDCTL", index, value & ~sheet.SWFLSH.mask)
         if index < sheet.QUEUES:
             if not value & sheet.TXDCTL.ENABLE.mask or not self.port[0]["tx"][index]["ring"]:
                 self._rewind("tx", "TDH", index)

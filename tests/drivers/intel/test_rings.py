@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from ixy.compiled import compiled
 from ixy.datasheets.intel82599 import RxDescriptor, TxDescriptor
 from ixy.device import Batch, rx_batch, tx_batch
-from ixy.drivers.ixgbe import rings
+from ixy.drivers.intel import rings
 from ixy.emulator.wire.loopback import Loopback
 from ixy.errors import IxyError
 from ixy.memory.pool import Mempool

@@ -1,0 +1,1 @@
+"""What drivers of Intel's cards have in common."""
