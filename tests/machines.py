@@ -30,7 +30,7 @@ DEVICES = {  # model and options of each kind of device that there is a driver f
     "transitional": ("virtio-net-pci-transitional", "packed=0"),
     "split": ("virtio-net-pci", "packed=0"),
     "packed": ("virtio-net-pci", "packed=1"),
-    "igb": ("igb", "queues=1"),
+    "igb": ("igb", "ring=512"),
 }
 EACH = [
     pytest.param(name, marks=needs_igb if name == "igb" else needs_qemu, id=name)

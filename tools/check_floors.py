@@ -38,6 +38,7 @@ PORCH = 6  # ixy/__init__.py and ixy/__main__.py: they see every room, no room s
 # (room, room): the first may import the second although both are on one floor.
 SIDEWAYS = {
     ("device", "bus"),  # a device is reached over a bus
+    ("bench", "address"),  # a benchmark opens devices as users do
     ("device", "batch"),  # and hands out packets
     ("compiled", "parts"),  # how Numba is told to inline
     ("compiled", "native"),  # what Python has no words for

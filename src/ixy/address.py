@@ -233,8 +233,8 @@ def _reach_process(address: str, rest: str, options: dict[str, str]) -> PciFunct
 
 def _reach_qemu(address: str, rest: str, options: dict[str, str]) -> PciFunction:
     """One of QEMU's own devices, plugged into one of our wires."""
-    from ixy.bus.qemu import OPTIONS, QemuFunction, properties_of
-    from ixy.emulator.pump import Pump
+    from ixy.bus.qemu import OPTIONS, VIRTIO_MODELS, QemuFunction, properties_of
+    from ixy.emulator.pump import Pump, TapQueues
     from ixy.emulator.wire import plug_in
 
     model, _, wire = rest.partition(":")
@@ -242,7 +242,16 @@ def _reach_qemu(address: str, rest: str, options: dict[str, str]) -> PciFunction
     mac = _mac(address, options).hex(":")
     own = {*OPTIONS, "mac", *Shape._fields}
     others = {name: _value(options[name]) for name in options if name not in own}
-    return QemuFunction(address, model, properties | {"mac": mac}, Pump(plug_in(wire, others)))
+    queues, (kind, _, interface) = _number(address, options, "queues", 1), wire.partition(":")
+    if queues == 1 or model not in VIRTIO_MODELS:
+        return QemuFunction(address, model, properties | {"mac": mac}, Pump(plug_in(wire, others)))
+    if kind != "tap":
+        raise IxyError(
+            f"{address}: queues={queues}: QEMU's virtio devices have several queue pairs only at a"
+            f" TAP interface: qemu:{model}:tap:IF"
+        )
+    plug = TapQueues(interface, queues)
+    return QemuFunction(address, model, properties | {"mac": mac, "mq": "on"}, plug)
 
 
 def _reach_back_end(address: str, rest: str, options: dict[str, str]) -> "Transport":

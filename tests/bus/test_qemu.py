@@ -23,7 +23,7 @@ from machines import needs_qemu
 class Nothing(Plug):
     """A port that is plugged into nothing."""
 
-    netdev, files = "hubport,hubid=0", ()
+    netdev, files = "hubport,hubid=0", []
     closed = 0
 
     def close(self) -> None:
@@ -233,6 +233,11 @@ def test_properties() -> None:
         ("qemu:virtio-net-pci:loopback?packed=2", "packed=2: give it 0 or 1"),
         ("qemu:virtio-net-pci:loopback?colour=red", "unknown option colour"),
         ("qemu:virtio-net-pci:loopback?mac=1", "write mac= as"),
+        (
+            "qemu:virtio-net-pci:source?queues=2",
+            "only at a TAP interface: qemu:virtio",
+        ),
+        ("qemu:virtio-net-pci:tap:a-name-that-is-too-long?queues=2", "1 to 15 characters"),
         ("qemu:virtio-net-pci:loopback?size=60", "the wire loopback has no option size"),
     ],
 )

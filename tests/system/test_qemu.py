@@ -168,10 +168,17 @@ def shell(*args: object) -> str:
 @pytest.mark.compiled
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for network namespaces")
 @pytest.mark.skipif(not shutil.which("ping") or not shutil.which("ip"), reason="needs ip, ping")
-@pytest.mark.parametrize("name", [param for param in EACH if param.id != "transitional"])
-def test_two_namespaces_joined_by_the_forwarder(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "queues"),
+    [
+        pytest.param(*param.values, queues, marks=param.marks, id=f"{param.id}-{queues}")
+        for param in EACH
+        for queues in {"packed": (2,), "igb": (1, 4), "transitional": ()}.get(str(param.id), (1,))
+    ],
+)
+def test_two_namespaces_joined_by_the_forwarder(name: str, queues: int) -> None:
     spaces = [f"ixyq{os.getpid()}{side}" for side in "ab"]  # at most 15 characters
-    addresses = [device_address(name, f"tap:{space}") for space in spaces]
+    addresses = [device_address(name, f"tap:{space}", f"queues={queues}") for space in spaces]
     forwarder = start_ixy("forward", *addresses, "--json")
     try:
         assert forwarder.stderr

@@ -14,7 +14,9 @@ from typing import NamedTuple, Self
 from ixy.errors import IxyError
 
 PROGRAM = "dpdk-testpmd"
-PROMPT = "testpmd> "  # its log may go on behind it
+PROMPT = r"testpmd> \Z"
+# Nothing is printed but answers: the log of another thread would be in the middle of them
+QUIET = ["--log-level=warning"], ["--mask-event", "all"]
 MEMORY = 64  # MiB of huge pages: 16384 packet buffers of DPDK's, and what else it needs
 BUFFERS = 16384  # as many as a pool of ours has
 _HUGE_KIB = 2048
@@ -33,7 +35,7 @@ class Counts(NamedTuple):
 def must_be_there() -> None:
     """Raises IxyError if testpmd is not installed, or has no huge pages to start with."""
     if not shutil.which(PROGRAM) or not shutil.which("stdbuf"):
-        raise IxyError(f"no {PROGRAM} here, the peer of this benchmark: apt install dpdk-dev")
+        raise IxyError(f"no {PROGRAM} here, the peer: sudo apt install dpdk-dev librte-meta-net")
     needed = 2 * MEMORY * 1024 // _HUGE_KIB
     free = re.search(r"HugePages_Free: +(\d+)", Path("/proc/meminfo").read_text())
     if not free or int(free[1]) < needed:
@@ -58,10 +60,11 @@ class Testpmd:
         lcores = f"0@{core},1@{core}"
         memory = ["--in-memory", "--single-file-segments", "-m", str(MEMORY)]
         words = ["stdbuf", "-o0", PROGRAM, "--lcores", lcores, "--no-pci", *memory, "--vdev", port]
+        words += [*QUIET[0], *eal, "--", *QUIET[1]]
         own = [f"--total-num-mbufs={BUFFERS}", "-i", *options]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
-            [*words, *eal, "--", *own], stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT
+            [*words, *own], stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT
         )
         assert self._process.stdin
         assert self._process.stdout

@@ -11,6 +11,7 @@ forward: it exchanges each packet's MAC addresses and sends it back (macswap); t
 
 On virtual machines such rates follow the round trip of a cache line between the cores, which flips
 between regimes: it is measured before and after each figure, and the medians are of one regime.
+Figures for which an end had to wait for its core, since somebody else used it, are in none.
 """
 
 import itertools
@@ -20,6 +21,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -52,6 +54,7 @@ BACK_END = {"tx": "rxonly", "rx": "txonly", "forward": "io"}
 FRONT_END = {"tx": "txonly", "rx": "rxonly", "forward": "macswap"}
 RING, BURST = 256, 32
 NEAR = 120.0  # ns: a longer round trip is the far regime's (some 350 ns), or somebody else's work
+WAITED = 0.02  # of a figure's time: what the ends' own control threads take
 SETTLE = 0.1  # seconds until a rate is taken
 GOAL = 1.0  # our best form's rate over DPDK's best
 
@@ -61,16 +64,21 @@ Counted = tuple[int, int]  # packets received and sent
 
 
 class Round(NamedTuple):
-    """A figure: Mpps, and the round trip in ns before and after."""
+    """A figure: Mpps, the round trip in ns before and after, and the part of its time for which the
+    ends waited for their cores.
+    """
 
     mpps: float
     before: float
     after: float
+    waited: float
 
     @property
-    def near(self) -> bool:
-        """Whether the cores were close, from begin to end."""
-        return max(self.before, self.after) <= NEAR
+    def regime(self) -> str:
+        """How far apart the cores were from begin to end, if others left them alone."""
+        if self.waited > WAITED:
+            return "disturbed"
+        return "near" if max(self.before, self.after) <= NEAR else "far"
 
 
 Rounds = dict[str, dict[str, list[Round]]]  # by row and parameter
@@ -103,11 +111,9 @@ def measure(rounds: int = 5, seconds: float = 45.0, rows: Iterable[str] = ROWS) 
 
 def summary(raw: Rounds) -> dict[str, Any]:
     """Medians of one regime for each parameter, how many figures are in each, and the goal."""
-    regimes = {
-        parameter: _regime([row[parameter] for row in raw.values()]) for parameter in PARAMETERS
-    }
+    regimes = {p: _regime([of[p] for of in raw.values()]) for p in PARAMETERS}
     kept = {
-        row: {p: [f for f in of[p] if regimes[p] in ("mixed", _of(f))] for p in PARAMETERS}
+        row: {p: [f for f in of[p] if regimes[p] in ("mixed", f.regime)] for p in PARAMETERS}
         for row, of in raw.items()
     }
     rows = {
@@ -126,14 +132,10 @@ def summary(raw: Rounds) -> dict[str, Any]:
     }
 
 
-def _of(figure: Round) -> str:
-    return "near" if figure.near else "far"
-
-
 def _regime(rows: Sequence[Sequence[Round]]) -> str:
     """The regime that each row has figures of; mixed if there is none."""
     for regime in ("near", "far"):
-        if all(any(_of(figure) == regime for figure in figures) for figures in rows):
+        if all(any(figure.regime == regime for figure in figures) for figures in rows):
             return regime
     return "mixed"
 
@@ -185,18 +187,30 @@ def _figure(parameter: str, back: Testpmd, front: "Front", seconds: float) -> Ro
     )
     time.sleep(SETTLE)
     back.counts()
+    begin, waited = time.monotonic(), _waited(back.pid) + _waited(front.pid)
     time.sleep(seconds)
+    waited = _waited(back.pid) + _waited(front.pid) - waited
+    passed = time.monotonic() - begin
     counts = back.counts()
     back.stop()
     front.stop()
     rate = counts.rx_rate if parameter == "tx" else counts.tx_rate
-    if not rate:
+    share = round(waited / passed, 3)
+    if not rate and share <= WAITED:
         raise IxyError(f"no packets in {seconds:g} s of {parameter}")
-    return Round(round(rate / 1e6, 2), before, round_trip() or 0.0)
+    return Round(round(rate / 1e6, 2), before, round_trip() or 0.0, share)
+
+
+def _waited(pid: int) -> float:
+    """Seconds for which the threads of a process have waited for a core so far."""
+    found = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(file.read_text().split()[1]) for file in found) / 1e9
 
 
 class Front(ABC):
-    """A front end, connected to the back end and idle."""
+    """A front end, connected to the back end and idle. `pid` is its process."""
+
+    pid: int
 
     @abstractmethod
     def start(self, parameter: str) -> None:
@@ -222,6 +236,7 @@ class TheirFront(Front):
         options, eal = THEIRS[row]
         port = f"net_virtio_user0,path={path},queues=1{options}"
         self._testpmd = Testpmd(port, core=core, eal=eal)
+        self.pid = self._testpmd.pid
 
     def start(self, parameter: str) -> None:
         """Begins to forward in the mode that stands for the parameter."""
@@ -245,6 +260,7 @@ class OurFront(Front):
     """Our driver, in this process. Its worker is pinned to the last core."""
 
     def __init__(self, row: str, path: str) -> None:
+        self.pid = os.getpid()
         self._device = open_device(f"vhost-user:{path}?ring={RING}&{OURS[row]}")
         self._device.wait_for_link()
         self._workers = Workers()

@@ -38,6 +38,7 @@ MODELS: dict[str, dict[str, dict[str, str]]] = {
     "virtio-net-pci-transitional": _VIRTIO,
     "virtio-net-pci-non-transitional": _VIRTIO,
 }
+VIRTIO_MODELS = frozenset(MODELS) - {"igb"}
 OPTIONS = frozenset(option for options in MODELS.values() for option in options)
 ROM_SIZE, RESET_VECTOR, HALT = 64 * 1024, 0xFFF0, b"\xfa\xf4\xeb\xfc"  # cli; hlt; jmp to both
 SLOT = 4  # the device's on the machine's first bus
@@ -73,7 +74,7 @@ class Plug(Beyond):
     """What the port of one of QEMU's devices is plugged into."""
 
     netdev: str  # for QEMU's -netdev, without an id
-    files: Sequence[int]  # descriptors that QEMU inherits
+    files: list[int]  # descriptors that QEMU inherits
 
     def begin(self) -> None:
         """The device is ready: frames may come."""

@@ -18,6 +18,7 @@ from ixy.compiled import JIT, call, compiled
 from ixy.emulator.wire import Wire
 from ixy.emulator.wire.base import WireRecord
 from ixy.emulator.wire.frames import LONGEST, SHORTEST, commit, drop, peek, reserve
+from ixy.emulator.wire.tap import IFF_MULTI_QUEUE, open_tap
 from ixy.errors import IxyError
 from ixy.memory.ordered import address_of, array_at
 from ixy.system import back_off, be_punctual, nap, now, read_file, write_file
@@ -112,6 +113,27 @@ class Pump(Plug):
         self._wire.close()
         self._socket.close()
         self._far.close()
+
+
+class TapQueues(Plug):
+    """A TAP interface that QEMU itself reads and writes, through a queue for each of a device's
+    queue pairs. Raises IxyError as the wire `tap` does.
+    """
+
+    def __init__(self, interface: str, queues: int) -> None:
+        self.files: list[int] = []
+        try:
+            while len(self.files) < queues:
+                self.files.append(open_tap(interface, IFF_MULTI_QUEUE))
+        except BaseException:
+            self.close()
+            raise
+        self.netdev = f"tap,fds={':'.join(map(str, self.files))}"
+
+    def close(self) -> None:
+        """Removes the interface, unless it was made to stay."""
+        while self.files:
+            os.close(self.files.pop())
 
 
 @compiled

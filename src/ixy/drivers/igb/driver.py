@@ -15,7 +15,10 @@ BMCR, NEGOTIATE = 0, 0x1200  # the PHY's control register: negotiation enabled, 
 
 
 class IgbDevice(IntelDevice):
-    """An 82576 or I350; see `IntelDevice`. It has no interrupts here: `itr` is refused."""
+    """An 82576 or I350; see `IntelDevice`. It has no interrupts here: `itr` is refused.
+
+    Octets received between the reading of a counter's low and its high half are not counted.
+    """
 
     sheet = intel82576
     DROPS = IntelDevice.DROPS | {"rx_missed": "MPC", "rx_no_descriptor": "RQDPC"}
@@ -36,9 +39,9 @@ class IgbDevice(IntelDevice):
         self.regs.RCTL.update(RXEN=1)
 
     def _refuse_what_the_device_lacks(self) -> None:
-        super()._refuse_what_the_device_lacks()
         if self.itr is not None:
             raise IxyError(f"{self.address}: this driver has no interrupts: poll instead")
+        super()._refuse_what_the_device_lacks()
 
     def _reset(self) -> None:
         """Interrupts off, reset, wait until it has read its EEPROM: sections 4.5.4, 4.5.5."""

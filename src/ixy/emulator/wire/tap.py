@@ -16,7 +16,7 @@ from ixy.errors import IxyError
 from ixy.memory.ordered import array_at
 from ixy.system import read_file, write_file
 
-TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000  # linux/if_tun.h
+TUNSETIFF, IFF_TAP, IFF_NO_PI, IFF_MULTI_QUEUE = 0x400454CA, 2, 0x1000, 0x0100  # linux/if_tun.h
 BURST = 64  # system calls per round and direction
 EAGAIN = errno.EAGAIN
 
@@ -27,12 +27,8 @@ class Tap(Wire):
     """A TAP interface. Raises IxyError without the right to make one, or if it is in use."""
 
     def __init__(self, interface: str) -> None:
-        if not 0 < len(interface.encode()) < 16 or "/" in interface:
-            raise IxyError(
-                f"a TAP interface named {interface!r}: give it a name of 1 to 15 characters"
-            )
         self.interface = interface
-        self.file = _open_tap(interface)
+        self.file = open_tap(interface)
         state = np.zeros(1, TapState)
         state[0]["file"] = self.file
         self._writable = select.poll()
@@ -51,14 +47,17 @@ class Tap(Wire):
         super().close()
 
 
-def _open_tap(interface: str) -> int:
+def open_tap(interface: str, flags: int = 0) -> int:
+    """A descriptor of a TAP interface, which is switched on. Raises IxyError as `Tap` does."""
+    if not 0 < len(interface.encode()) < 16 or "/" in interface:
+        raise IxyError(f"a TAP interface named {interface!r}: give it a name of 1 to 15 characters")
     mend = f"run as root, or: sudo ip tuntap add {interface} mode tap user $USER"
     try:
         file = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise IxyError(f"no TAP interfaces here (/dev/net/tun: {error.strerror}): {mend}") from None
     try:
-        request = struct.pack("16sH22x", interface.encode(), IFF_TAP | IFF_NO_PI)
+        request = struct.pack("16sH22x", interface.encode(), IFF_TAP | IFF_NO_PI | flags)
         fcntl.ioctl(file, TUNSETIFF, request)
     except OSError as error:
         os.close(file)
