@@ -94,6 +94,7 @@ def test_the_schema_is_one() -> None:
         ["generate", "emu:loopback", "--count", 30],
         ["generate", "emu:loopback", "--count", 30, "--rate", 1e3],
         ["latency", "emu:loopback", "--count", 30, "--wait", 0.1],
+        ["latency", "emu:loopback", "--count", 30, "--wait", 0.1, "--timestamps", "hardware"],
     ],
 )
 def test_what_commands_print_keeps_to_the_schema(arguments: list) -> None:

@@ -81,6 +81,20 @@ def test_a_slow_sender_is_not_the_device() -> None:
     assert search(device(1e6, sender=2e6)).run().ndr.limited_by == "device"
 
 
+def test_a_sender_that_paused_proves_no_rate() -> None:
+    """Neither one that lost nothing nor one that lost a little."""
+
+    def trial(load: Load) -> Measured:
+        asked = round(load.pps * load.seconds)
+        kept = load.pps < 1e6
+        return Measured(load.pps, load.seconds, asked, asked, asked - (not kept), kept)
+
+    found = search(trial).run()
+    assert found.ndr.lower < 1e6
+    assert found.pdr.lower < 1e6
+    assert found.pdr.limited_by == "sender"
+
+
 def test_a_loss_in_spite_of_pauses_is_the_device_s() -> None:
     known = device(1e6)
 
@@ -90,7 +104,8 @@ def test_a_loss_in_spite_of_pauses_is_the_device_s() -> None:
 
     found = search(trial).run()
     assert found.ndr.lower == pytest.approx(1e6, rel=0.006)
-    assert found.ndr.limited_by == found.pdr.limited_by == "device"
+    assert found.ndr.limited_by == "device"
+    assert found.pdr.lower == pytest.approx(1e6, rel=0.006)  # a little more, and it paused
 
 
 def test_nothing_passes() -> None:

@@ -122,14 +122,15 @@ class Search:
         ]  # fmt: skip
 
     def measure(self, intended_duration: float, intended_load: float) -> Any:
-        """What the library asks for. To it, a sender that paused has left out a frame at least, and
-        as it counts that as lost, it goes on below.
+        """What the library asks for. To it, a sender that paused has left out more frames than may
+        be lost; as it counts them as such, it goes on below.
         """
         measured = self._measure(Load(intended_load, intended_duration))
         self.measured.append(measured)
-        unsent = (
-            0 if measured.says_something(self._loss) else max(measured.asked - measured.sent, 1)
-        )
+        unsent = 0
+        if not measured.says_something(self._loss):
+            too_many = int(measured.sent * self._loss / (1 - self._loss)) + 1
+            unsent = max(measured.asked - measured.sent, too_many)
         return self._library.MeasurementResult(
             intended_duration=intended_duration, intended_load=intended_load,
             offered_count=measured.sent, loss_count=measured.lost,
