@@ -66,7 +66,7 @@ def open_device(
     elif kind == "vhost-user":
         reach, others = _reach_back_end, frozenset({"listen", *VIRTIO})
     elif PCI_ADDRESS.fullmatch(f"{kind}:{rest}"):
-        reach, others = _reach_card, frozenset()
+        reach, others = _reach_card, frozenset(VIRTIO)
     else:
         raise IxyError(f"unknown kind of address {address!r}: give it one of {', '.join(KINDS)}")
     shape = _shape(address, options, others)
@@ -124,8 +124,12 @@ def _drive(
         reached.close()
         raise
     device = driver(chosen)
-    if isinstance(reached, PciFunction):
-        reached.begin()
+    try:
+        if isinstance(reached, PciFunction):
+            reached.begin()
+    except BaseException:
+        device.close()
+        raise
     return device
 
 
@@ -148,6 +152,9 @@ def _driver_of(
         return _virtio_driver(pci_transport(reached), shape)
     for sheet, driver in ((intel82599, IxgbeDevice), (intel82576, IgbDevice)):
         if ids in _ids(sheet):
+            if shape.features:
+                option = next(iter(shape.features))
+                raise IxyError(f"{reached.address}: {option}= is an option of virtio: leave it out")
             ring, itr = shape.ring or DEFAULT_RING, shape.itr
             return lambda pools: driver(reached, pools, ring, itr)
     names = ", ".join(sheet.NAMES for sheet in (intel82599, intel82576, virtio))
