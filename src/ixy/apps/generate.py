@@ -1,5 +1,6 @@
 """`ixy generate`: packets of a template, at a rate or as fast as possible."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -110,7 +111,7 @@ class Generator:
         self._paces = [pacer(pace, poisson=poisson, seed=(seed, queue)) for queue in range(queues)]
         self._gone = [departures(pace, poisson=poisson) for _ in range(queues)]
         self._gaps = [Histogram() for _ in range(queues)]
-        self._batch = min(max(round(2e-9 * TOGETHER * pace), 1), BATCH) if pace else BATCH
+        self._batch = min(math.ceil(4e-9 * TOGETHER * pace), BATCH) if pace else BATCH
         self._reserves: list[Reserve] = []
 
     def start(self) -> None:

@@ -2,7 +2,8 @@
 
 Nothing is sent in bursts to make up an average. A packet that is late follows the one before it
 after three quarters of its gap, so a delay is made up gently; what is late for longer than
-CATCH_UP is given up, and counted. Only packets that are closer than a doorbell costs share one.
+CATCH_UP is given up, and counted. Only late packets that are closer than a doorbell costs share
+one.
 """
 
 import math
@@ -19,7 +20,7 @@ from ixy.traffic.histogram import record_value
 
 CATCH_UP = 10e6  # ns: what is due for longer is given up
 HURRY = 0.75  # of its gap, from a packet to one that is late
-TOGETHER = 150.0  # ns: about what a packet costs that is sent alone
+TOGETHER = 300.0  # ns: about what a doorbell costs, when the card is another core's
 FAR = 1e6  # ns: until a packet so far off the worker may sleep
 BITS, STEP = np.uint64(11), 2.0**-53  # of a random word that make a fraction
 
@@ -32,7 +33,7 @@ Pacer = np.dtype(
         ("origin", "i8"),  # ticks: when the first one was due, 0 before
         ("next", "f8"),  # since then: when the next one is due,
         ("free", "f8"),  # and not before this, if it is late
-        ("together", "f8"),  # TOGETHER, CATCH_UP and FAR in ticks
+        ("together", "f8"),  # TOGETHER (0 at low rates), CATCH_UP and FAR in ticks
         ("catch_up", "f8"),
         ("far", "f8"),
         ("sent", "u8"),  # packets that were due,
@@ -76,7 +77,8 @@ def pacer(
         record[0]["gap"] = 1e9 / rate * ticks
         record[0]["poisson"] = poisson
         record[0]["random"] = seeded("gaps", seed)
-        for name, ns in {"together": TOGETHER, "catch_up": CATCH_UP, "far": FAR}.items():
+        together = TOGETHER if HURRY * 1e9 / rate <= TOGETHER else 0
+        for name, ns in {"together": together, "catch_up": CATCH_UP, "far": FAR}.items():
             record[0][name] = ns * ticks
     return record
 
