@@ -33,6 +33,7 @@ SUBCOMMANDS = (
     "replay",
     "latency",
     "reflect",
+    "throughput",
     "regs",
     "bench",
 )

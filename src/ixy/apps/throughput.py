@@ -39,9 +39,9 @@ NUMBERED = Numbered.itemsize  # bytes that tell a frame's number
 TAG_SHIFT = 40  # a frame's number: the trial it belongs to, then which one of that it is
 QUIET = 0.2  # s: when nothing has come for so long, nothing more is on its way,
 LONGEST_WAIT = 2.0  # and after this nothing counts any more: RFC 2544, 23
-CATCH_UP = (
-    0.2e6  # ns: a sender that was held up for longer is late from then on, and sends no burst
-)
+# A sender that was held up makes good, a third faster than the rate, what a device's ring holds or
+# what is due in LEAST s, but no more than in MOST s: the rest is late, and never a burst
+CATCH_UP, LEAST, MOST = 512, 0.2e-3, 10e-3
 PAUSES = 0.002  # part of a trial that it may be held up altogether
 PATIENCE = 1.1  # how much longer than it should a trial may take
 TRIES = 3  # of a trial whose sender was held up: for this once, perhaps
@@ -263,11 +263,12 @@ class Throughput:
         queues = len(self._ways)
         total = max(round(pps * seconds), queues)
         tag = int(self._ways[0][0]["tag"]) + 1
+        catch_up = min(max(CATCH_UP / pps, LEAST), MOST)
         ticks = int(seconds * PATIENCE * 1e9 * clock().ticks_per_ns)
         for i, (ways, paces) in enumerate(zip(self._ways, self._paces, strict=True)):
             for j, frames in enumerate(self._frames[size][i]):
                 paces[j] = pacer(pps / queues)[0]
-                paces[j]["catch_up"] = CATCH_UP * clock().ticks_per_ns
+                paces[j]["catch_up"] = catch_up * 1e9 * clock().ticks_per_ns
                 values = address_of(frames), size - CRC, total // queues, ticks, tag
                 names = "frame", "size", "quota", "ticks", "tag"
                 for name, value in zip(names, values, strict=True):  # the tag is the last one
