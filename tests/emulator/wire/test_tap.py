@@ -149,12 +149,12 @@ def test_an_interface_that_is_removed_takes_the_link_down(interface: str) -> Non
 def test_without_the_right_to_the_error_says_how_to_get_it(interface: str) -> None:
     code = f"""
 import os
-from ixy.emulator.wire.tap import _open_tap
+from ixy.emulator.wire.tap import open_tap
 from ixy.errors import IxyError
 os.setgid(65534)
 os.setuid(65534)
 try:
-    _open_tap({interface!r})
+    open_tap({interface!r})
 except IxyError as error:
     print(error)
 """
