@@ -53,7 +53,7 @@ def test_a_lost_write_back(pool: Mempool) -> None:
     device = faulty("lost-write-back", pool)
     device.wait_for_link()
     assert device.tx[0].send([numbered(i) for i in range(5)]) == 5
-    with pytest.raises(IxyError, match=r"5 sent descriptors not written back \(7\.2\.3\.5\)"):
+    with pytest.raises(IxyError, match="5 sent descriptors not written back"):
         device.flush(0.2)
     assert device.statistics().tx_packets == 5  # they have been sent
     with pytest.raises(IxyError, match="5 sent descriptors not written back"):
