@@ -44,7 +44,7 @@ BAD = {
     "EMU:loopback": "emu:WIRE",
     "0000:ff:1f.7": "no such PCI device: ixy devices",
     "0000:FF:1F.7": "emu:WIRE",
-    "0000:ff:1f.7?mac=02:00:00:00:00:01": "option mac: give it one of itr, mrg, packed, pool, queues, ring, vlans",
+    "0000:ff:1f.7?mac=02:00:00:00:00:01": "option mac: give it one of itr, mrg, packed, pool",
     "0000:ff:1f.7?queues=65": "1 to 64",
     "03:00.0": "emu:WIRE",
     # an unknown wire: likewise
