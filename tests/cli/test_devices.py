@@ -21,8 +21,10 @@ def sysfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSysfs:
 def test_the_object() -> None:
     found = totals("devices")
     assert list(found) == ["devices"]
-    emulated = [row for row in found["devices"] if row["address"].startswith("emu:")]
+    kinds = ("emu:", "vhost-user:", "qemu:")
+    emulated = [row for row in found["devices"] if row["address"].startswith(kinds)]
     assert [row["address"] for row in emulated][:2] == ["emu:loopback", "emu:source"]
+    assert {row["address"].partition(":")[0] + ":" for row in emulated} == set(kinds)
     assert all(set(row) == {"address", "model", "driver", "todo"} for row in emulated)
     cards = [row for row in found["devices"] if row not in emulated]
     assert all(list(row) == KEYS for row in cards)

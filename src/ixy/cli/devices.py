@@ -17,19 +17,19 @@ EXAMPLE = "Example: ixy devices"
 
 
 def command(as_json: Json = False) -> int:
-    """Lists PCI network cards and emulated devices."""
+    """Lists PCI network cards, and what can be opened without one."""
     signals.leave_at_once()
     from ixy.bus.cards import network_cards
 
     cards = [describe(card) for card in network_cards()]
     if as_json:
-        print(json.dumps({"devices": cards + [_emulated(*row) for row in EMULATED]}))
+        print(json.dumps({"devices": cards + [_other(*row) for row in WITHOUT_A_CARD]}))
         return 0
     if cards:
         print_table(list(CARD_COLUMNS.values()), [_cells(card) for card in cards])
         print()
     columns = "address", "model", "driver", "to use it"
-    print_table(columns, [[str(cell) for cell in _cells(_emulated(*row))] for row in EMULATED])
+    print_table(columns, [_cells(_other(*row)) for row in WITHOUT_A_CARD])
     return 0
 
 
@@ -72,9 +72,8 @@ def advice(card: "Card") -> str:
     return f"sudo ixy bind {card.address}"
 
 
-def _emulated(wire: str, todo: str) -> dict[str, Any]:
-    address = f"emu:{wire}"
-    return {"address": address, "model": "82599, emulated", "driver": "ixy", "todo": todo}
+def _other(address: str, model: str, todo: str) -> dict[str, Any]:
+    return {"address": address, "model": model, "driver": "ixy", "todo": todo}
 
 
 def _cells(device: dict[str, Any]) -> list[str]:
@@ -82,10 +81,13 @@ def _cells(device: dict[str, Any]) -> list[str]:
     return ["-" if cell in (None, "") else str(cell) for cell in cells]
 
 
-EMULATED = (
-    ("loopback", "nothing: what is sent comes back"),
-    ("source", "nothing: saturated with frames, counts what is sent"),
-    ("cable:NAME", "open a second device with the same name, in any process"),
-    ("pcap:IN,OUT", "name capture files (either may be empty)"),
-    ("tap:IF", "be root, or: sudo ip tuntap add IF mode tap user $USER"),
+CARD, SWITCH, QEMU = "82599, emulated", "virtio, of a switch", "virtio or 82576, QEMU's"
+WITHOUT_A_CARD = (
+    ("emu:loopback", CARD, "nothing: what is sent comes back"),
+    ("emu:source", CARD, "nothing: saturated with frames, counts what is sent"),
+    ("emu:cable:NAME", CARD, "open a second device with the same name, in any process"),
+    ("emu:pcap:IN,OUT", CARD, "name capture files (either may be empty)"),
+    ("emu:tap:IF", CARD, "be root, or: sudo ip tuntap add IF mode tap user $USER"),
+    ("vhost-user:SOCKET", SWITCH, "start a switch that listens there, or wait for it: ?listen=1"),
+    ("qemu:MODEL:WIRE", QEMU, "apt install qemu-system-x86; the wires are those above"),
 )
