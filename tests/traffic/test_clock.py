@@ -63,3 +63,4 @@ def test_a_counter_that_is_no_clock_is_refused(
     with pytest.raises(IxyError, match=missing) as error:
         calibrate(0)
     assert "\n" not in str(error.value)
+    assert calibrate(0.001, promised=False).ticks_per_ns > 0
