@@ -29,7 +29,8 @@ def turn(position, mask):
 @inner
 def used(queue, position, mask):
     """See `queue.used`."""
-    word = load_acquire(array_at(queue.ring, mask + 1, DESCRIPTOR)[position & mask], "word")
+    ring = array_at(queue.ring, mask + 1, DESCRIPTOR)
+    word = load_acquire(ring[np.uint64(position & mask)], "word")
     if word & np.uint64(BOTH) != turn(position, mask):
         return NOTHING
     return np.int64(word & np.uint64((1 << FLAGS) - 1))
@@ -38,7 +39,7 @@ def used(queue, position, mask):
 @inner
 def offer(queue, position, mask, number, address, length):
     """See `queue.offer`."""
-    descriptor = array_at(queue.ring, mask + 1, DESCRIPTOR)[position & mask]
+    descriptor = array_at(queue.ring, mask + 1, DESCRIPTOR)[np.uint64(position & mask)]
     descriptor.address = address
     flags = np.uint64(queue.flags) << np.uint64(FLAGS) | turn(position, mask) ^ np.uint64(DONE)
     word = np.uint64(number) << np.uint64(ID) | np.uint64(length) | flags

@@ -172,11 +172,11 @@ def take(queue, bufs):
         said = used(queue, position, mask)
         if said == NOTHING:
             break
-        place = position & mask
+        place = np.uint64(position & mask)  # a signed one is tested for its sign at each use
         if said >> 32 != ids[place] and not is_in_flight(queue, position, end, said >> 32):
             break
         size, buf = (said & 0xFFFFFFFF) - header, slots[place]
-        bufs[received] = buf
+        bufs[np.uint64(received)] = buf
         plain = 0 < size <= BUF_SIZE and not mergeable
         if plain or is_whole(queue, pool, buf, size):
             length[buf] = size
@@ -230,7 +230,7 @@ def refill(queue):
     top = np.int64(pool.top)
     count = min(top, np.int64(queue.chunk))
     for i in range(count - 1, -1, -1):
-        new, place = stack[top - 1 - i], first + i & mask
+        new, place = stack[np.uint64(top - 1 - i)], np.uint64(first + i & mask)
         if DEBUG:
             memory.takers(pool)[new] = queue.taker
         slots[place] = new
@@ -273,7 +273,7 @@ def put(queue, bufs):
     first = np.int64(queue.oldest) + np.int64(queue.held)
     octets = 0
     for i in range(len(bufs) - 1, -1, -1):
-        buf, place = bufs[i], first + i & mask
+        buf, place = bufs[np.uint64(i)], np.uint64(first + i & mask)
         if DEBUG:
             memory.hand_over(pool, buf, queue.taker)
         size = np.uint64(length[buf])

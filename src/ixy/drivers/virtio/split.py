@@ -43,7 +43,7 @@ def used(queue, position, mask):
         queue.seen = position + more
     last = mask + np.int64(queue.apart)  # a packet may have two descriptors, but one element
     elements = array_at(queue.device + np.uint64(RINGS), last + 1, sheet.Used)
-    element = elements[position & last]
+    element = elements[np.uint64(position & last)]
     number = min(np.int64(load_acquire(element, "id")), 0xFFFF)  # an id that there never is
     return number << 32 | np.int64(load_acquire(element, "length"))
 
@@ -56,15 +56,15 @@ def offer(queue, position, mask, number, address, length):
     ring = array_at(queue.ring, last + 1, sheet.Descriptor)
     if apart:
         ring[number].address = address
-        number += apart
         address += np.uint64(queue.header)
         length -= np.uint64(queue.header)
-    ring[number].address = address
-    if ring[number].length != length:
-        ring[number].length = length
+    descriptor = ring[np.uint64(number + apart)]
+    descriptor.address = address
+    if descriptor.length != length:
+        descriptor.length = length
     if queue.shuffled:
         available = array_at(queue.driver + np.uint64(RINGS), last + 1, ENTRY)
-        available[position & last].id = number - apart
+        available[position & last].id = number
 
 
 @inner
