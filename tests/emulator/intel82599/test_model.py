@@ -258,6 +258,7 @@ def test_aliases_are_one_register(model: Intel82599, native: int, alias: int) ->
 SPECIAL = (  # what is written is not what is read
     "CTRL", "EERD", "SWSM", "EEC", "RDRXCTL", "EITR", "EIAM", "EIAM_EX", "AUTOC", "ESDP", "I2CCTL",
     "MSCA", "MSRWD", "TXDCTL", "FDIRCTRL", "FDIRCMD",
+    "TSYNCRXCTL", "TSYNCTXCTL", "SYSTIML", "SYSTIMH", "TIMINCA",
 )  # fmt: skip
 STORAGE = [
     offset
