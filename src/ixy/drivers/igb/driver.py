@@ -35,6 +35,8 @@ class IgbDevice(IntelDevice):
         self._init_rx()
         self.regs.TCTL.update(EN=1, PSP=1)
         self._start_queues()
+        for queue in self.rx:
+            queue.record[0]["twice"] = 1  # QEMU's does; a real one is not harmed by the care
         self.set_promiscuous(True)  # before it receives: nothing that arrives first is filtered
         self.regs.RCTL.update(RXEN=1)
 

@@ -18,8 +18,9 @@ from ixy.memory.pool import free_batch, free_stack, hand_over, lengths, takers
 # (u4); the slot that is next, the number of slots - 1, and who we are to the pool (IXY_DEBUG=1).
 COMMON = [(name, "u8") for name in ("ring", "doorbell", "pool", "addresses", "bufs")]
 COMMON += [(name, "u4") for name in ("index", "mask", "taker")]
-# `broken`: the last descriptor held a part of a packet that is not delivered; `damaged` counts such
-RxQueue = np.dtype([*COMMON, ("broken", "u4"), ("damaged", "u8")], align=True)
+# `broken`: the last descriptor held a part of a packet that is not delivered; `damaged` counts such;
+# `twice`: the device writes back twice, as QEMU's igb does. It is done with a slot when it goes on.
+RxQueue = np.dtype([*COMMON, ("broken", "u4"), ("damaged", "u8"), ("twice", "u4")], align=True)
 # `clean`: the oldest slot whose buffer has not gone back to the pool; `extra`: bits of each
 # packet's command besides the usual ones, such as that for a time stamp (7.2.3.2.4)
 TxQueue = np.dtype([*COMMON, ("clean", "u4"), ("extra", "u4")], align=True)
@@ -52,11 +53,9 @@ def rx_batch(queue, bufs):
     top = np.uint64(pool.top)  # unsigned: a signed index is tested for its sign at each use
     received = 0
     limit = min(len(bufs), np.int64(top))
-    # The device has gone on, so it is done with the last slot of the batch before, which is not its
-    # own yet: written again, as QEMU writes back twice and the second may have come after ours
-    descriptor = ring[(index - 1) & mask]
-    descriptor.buffer = addresses[slots[(index - 1) & mask]]
-    descriptor.header = 0
+    if queue.twice:  # the second time may have come after our refill of the slot before: once more
+        ring[(index - 1) & mask].buffer = addresses[slots[(index - 1) & mask]]
+        ring[(index - 1) & mask].header = 0
     if queue.broken:
         index = skip_broken(queue, ring, slots, addresses, index)
     while received < limit:
