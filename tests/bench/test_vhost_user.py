@@ -36,6 +36,20 @@ def test_medians_are_of_one_regime():
     }  # fmt: skip
 
 
+def test_disturbed_figures_count_where_there_are_no_others():
+    rounds = {
+        "ixy-split": figures((20.0, DISTURBED), (5.0, FAR)),
+        "dpdk-default": figures((10.0, NEAR)),
+    }
+    found = vhost_user.summary(rounds)
+    assert found["regime"]["tx"] == "near, disturbed"
+    assert found["rows"] == {
+        row: dict.fromkeys(vhost_user.PARAMETERS, mpps)
+        for row, mpps in (("ixy-split", 20.0), ("dpdk-default", 10.0))
+    }
+    assert not found["bounds"]["tx"]["met"]
+
+
 def test_no_regime_has_figures_of_all_rows():
     rounds = {"ixy-split": figures((20.0, NEAR)), "dpdk-default": figures((10.0, FAR))}
     found = vhost_user.summary(rounds)

@@ -11,7 +11,8 @@ forward: it exchanges each packet's MAC addresses and sends it back (macswap); t
 
 On virtual machines such rates follow the round trip of a cache line between the cores, which flips
 between regimes: it is measured before and after each figure, and the medians are of one regime.
-Figures for which an end had to wait for its core, since somebody else used it, are in none.
+Figures for which an end had to wait for its core, since somebody else used it, are in these only if
+a row has no others.
 """
 
 import itertools
@@ -55,6 +56,7 @@ FRONT_END = {"tx": "txonly", "rx": "rxonly", "forward": "macswap"}
 RING, BURST = 256, 32
 NEAR = 120.0  # ns: a longer round trip is the far regime's (some 350 ns), or somebody else's work
 WAITED = 0.02  # of a figure's time: what the ends' own control threads take
+REGIMES = ("near", "far", "near, disturbed", "far, disturbed")  # the first that all rows have
 SETTLE = 0.1  # seconds until a rate is taken
 GOAL = 1.0  # our best form's rate over DPDK's best
 
@@ -74,11 +76,12 @@ class Round(NamedTuple):
     waited: float
 
     @property
-    def regime(self) -> str:
-        """How far apart the cores were from begin to end, if others left them alone."""
-        if self.waited > WAITED:
-            return "disturbed"
-        return "near" if max(self.before, self.after) <= NEAR else "far"
+    def regimes(self) -> Sequence[str]:
+        """Those of REGIMES that it is a figure of: how far apart the cores were from begin to end,
+        and whether others left them alone.
+        """
+        distance = "near" if max(self.before, self.after) <= NEAR else "far"
+        return (distance, f"{distance}, disturbed")[self.waited > WAITED :]
 
 
 Rounds = dict[str, dict[str, list[Round]]]  # by row and parameter
@@ -113,7 +116,7 @@ def summary(raw: Rounds) -> dict[str, Any]:
     """Medians of one regime for each parameter, how many figures are in each, and the goal."""
     regimes = {p: _regime([of[p] for of in raw.values()]) for p in PARAMETERS}
     kept = {
-        row: {p: [f for f in of[p] if regimes[p] in ("mixed", f.regime)] for p in PARAMETERS}
+        row: {p: [f for f in of[p] if regimes[p] in ("mixed", *f.regimes)] for p in PARAMETERS}
         for row, of in raw.items()
     }
     rows = {
@@ -133,10 +136,10 @@ def summary(raw: Rounds) -> dict[str, Any]:
 
 
 def _regime(rows: Sequence[Sequence[Round]]) -> str:
-    """The regime that each row has figures of; mixed if there is none."""
-    for regime in ("near", "far"):
-        if all(any(figure.regime == regime for figure in figures) for figures in rows):
-            return regime
+    """The first regime that each row has figures of; mixed if there is none."""
+    for name in REGIMES:
+        if all(any(name in figure.regimes for figure in figures) for figures in rows):
+            return name
     return "mixed"
 
 
