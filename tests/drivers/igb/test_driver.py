@@ -132,7 +132,8 @@ def test_a_second_store_of_a_descriptor_is_undone() -> None:
     """QEMU's igb stores a descriptor twice; the second store may come after our own."""
     with Nic() as nic:
         nic.model.write(0x3000, 0)  # RXCTRL: from here on the test is the device
-        _, ring, _, _ = nic.device._rings[0]
+        record, ring, _, _ = nic.device._rings[0]
+        record[0]["twice"] = 1  # as in an igb's
 
         def complete(slot: int) -> None:
             ring["buffer"][slot], ring["done"][slot] = 0, 60 << 32 | 3

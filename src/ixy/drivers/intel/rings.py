@@ -18,8 +18,8 @@ from ixy.memory.pool import free_batch, free_stack, hand_over, lengths, takers
 # (u4); the slot that is next, the number of slots - 1, and who we are to the pool (IXY_DEBUG=1).
 COMMON = [(name, "u8") for name in ("ring", "doorbell", "pool", "addresses", "bufs")]
 COMMON += [(name, "u4") for name in ("index", "mask", "taker")]
-# `broken`: the last descriptor held a part of a packet that is not delivered; `damaged` counts such;
-# `twice`: the device writes back twice, as QEMU's igb does. It is done with a slot when it goes on.
+# `broken`: the last descriptor held part of a packet that is not delivered; `damaged` counts those.
+# `twice`: the device writes back twice, as QEMU's igb does; it is done with a slot when it goes on
 RxQueue = np.dtype([*COMMON, ("broken", "u4"), ("damaged", "u8"), ("twice", "u4")], align=True)
 # `clean`: the oldest slot whose buffer has not gone back to the pool; `extra`: bits of each
 # packet's command besides the usual ones, such as that for a time stamp (7.2.3.2.4)
