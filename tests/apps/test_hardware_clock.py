@@ -54,7 +54,7 @@ def test_an_x550_has_another_clock() -> None:
         HardwareClock(device, device.mac)
 
 
-@pytest.mark.compiled
+@pytest.mark.compiled  # in plain Python a stamp is now and then taken for the next one: a fault
 def test_beside_a_stream_of_packets() -> None:
     with ixy.open("emu:loopback?delay=300&duplicate=10", queues=2) as device:
         app = Latency(device, device, rate=500, seconds=0.5, streams=16, linger=1, hardware=True)

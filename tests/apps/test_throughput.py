@@ -44,7 +44,6 @@ def measure(app: Throughput, size: int = 64, pps: float = LOAD, seconds: float =
     return trial
 
 
-@pytest.mark.compiled
 @pytest.mark.parametrize("queues", [1, 2])
 @pytest.mark.parametrize("both", [False, True])
 def test_a_whole_cable_loses_nothing(queues: int, both: bool) -> None:

@@ -270,14 +270,13 @@ def test_lies_in_messages(tmp_path: Path, pool: Mempool) -> None:
         while open_files() != files and time.monotonic() < deadline:
             time.sleep(0.001)
         assert open_files() == files, "a descriptor stays open"
-    assert outcomes.pop("opened") > many(10, 1)
+    assert outcomes.pop("opened") > many(10, 2)  # as many in proportion
     for said in outcomes:
         assert said.startswith(f"vhost-user:{path}?ring={RING}: ")
         assert "\n" not in said
     assert len(backend.lies) >= 10
 
 
-@pytest.mark.compiled
 def test_a_session_that_ends_again_and_again(tmp_path: Path, pool: Mempool) -> None:
     """An open device and a back end that hangs up, says what nobody asked for, and lies in its
     next greeting: in the end it is honest, and frames flow.

@@ -231,7 +231,7 @@ class IntelDevice(Device):
             time.sleep(0.0001)
         ends = [(self.regs.TDH[i].read(), self.regs.TDT[i].read()) for i in range(len(self.tx))]
         if left and all(head == tail for head, tail in ends) and left == self._unsent():
-            raise IxyError(f"{self.address}: {left} sent descriptors not written back")
+            raise IxyError(f"{self.address}: {left} sent descriptors not written back (7.2.3.5)")
         return left
 
     def _unsent(self) -> int:
