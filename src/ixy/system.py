@@ -8,6 +8,7 @@ source runs compiled (without the GIL) and with NUMBA_DISABLE_JIT=1.
 import ctypes
 import os
 import platform
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -17,12 +18,13 @@ import numpy as np
 from numba import carray, types
 
 from ixy import native
-from ixy.compiled import compiled, in_machine_code
+from ixy.compiled import JIT, compiled, in_machine_code
 
 HUGE_PAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 SPINS, YIELDS = 100, 50  # rounds without work until a polling thread yields, then sleeps
 PATIENCE = 50  # ms that a worker sleeps without an interrupt: it may have been told to stop
 NAP = 20_000  # ns: longer would show in a ping through two ports, shorter would burn an idle core
+SLICE = 4_000_000  # ns: a nap may last so much longer, while another thread has the core
 
 
 @compiled
@@ -143,6 +145,19 @@ def back_off(idle):
 
 
 @compiled
+def await_moment(left, far):
+    """Lets a moment pass until something that is so far off: spins, but sleeps while it is farther
+    than `far`.
+    """
+    if left > far:
+        nap(NAP)
+    elif JIT:
+        pause()
+    else:
+        give_way()
+
+
+@compiled
 def rest(idle, events):
     """Like `back_off`, but with interrupts, whose epoll instance `events` is (-1: none), it sleeps
     until one comes.
@@ -177,11 +192,12 @@ def be_punctual() -> None:
 
 
 def go_first() -> None:
-    """Lets this thread go before all others of its core (SCHED_FIFO), if the user may ask for that:
-    whoever works at given moments, and sleeps in between, then does not wait for a time slice.
+    """Gives this thread nearly all the time of its core (nice -20), if the user may ask for that.
+
+    Not SCHED_FIFO: Linux stops what never sleeps for 50 ms of each second there.
     """
     with suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -20)
 
 
 def pin(index: int) -> None:

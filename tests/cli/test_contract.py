@@ -126,7 +126,7 @@ def test_generate_s_object() -> None:
     assert set(found["late"]) == {"unit", "mean", "max"}
     assert set(found["gaps"]) == {
         "unit", "count", "mean", "min", "max", "percentiles", "relative_error", "nominal",
-        "deviation", "buckets",
+        "deviation", "distance", "buckets",
     }  # fmt: skip
     assert found["gaps"]["count"] == COUNT - 1 == sum(n for *_, n in found["gaps"]["buckets"])
     found = totals("generate", "emu:source", "--count", 1)

@@ -1,7 +1,12 @@
 """What is told of a run: the rate that was achieved, and its gaps."""
 
-import pytest
+import math
 
+import numpy as np
+import pytest
+from scipy import stats
+
+from command import many
 from ixy.compiled import compiled
 from ixy.traffic import pacing
 from ixy.traffic.histogram import Histogram
@@ -68,4 +73,23 @@ def test_random_gaps_have_no_nominal_one() -> None:
     found = report([pace], [gone], [Histogram()])
     assert found["gaps"]["nominal"] is None
     assert found["gaps"]["deviation"] is None
-    assert found["gaps"]["count"] == 0
+    assert found["gaps"]["count"] == found["gaps"]["distance"] == 0
+
+
+def distance_of(gaps: np.ndarray) -> float:
+    """What is told of packets that left with such gaps (ns), 1 us in the mean."""
+    gone, histogram = departures(1e6, poisson=True), Histogram()
+    for moment in np.append(0, np.cumsum(gaps)).tolist():
+        note(gone, histogram.record, BEGIN + moment, 1)
+    return report([pacer(1e6, poisson=True)], [gone], [histogram])["gaps"]["distance"]
+
+
+def test_the_distance_of_random_gaps_is_kolmogorov_s_and_smirnov_s() -> None:
+    gaps = np.random.default_rng(1).exponential(1000, many(20_000, 2000)).astype(np.int64)
+    wanted = stats.kstest(gaps, "expon", args=(0, 1000)).statistic
+    assert distance_of(gaps) == pytest.approx(wanted, abs=0.001)  # gaps are whole ns, in steps
+
+
+def test_equal_gaps_are_far_from_random_ones() -> None:
+    assert distance_of(np.full(100, 1000)) == pytest.approx(1 - math.exp(-1), abs=0.001)
+    assert distance_of(np.zeros(100, np.int64)) == pytest.approx(1, abs=0.001)

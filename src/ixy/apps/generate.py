@@ -23,6 +23,7 @@ from ixy.traffic.stream import Stream, prepare
 from ixy.traffic.templates import MIN_SIZE, numbered_frame
 
 BATCH = 64
+FEW = 8  # packets prepared at a time, at the least: of random gaps some are short
 MOST_BUFFERS = 640  # of the stream's own: as many as a usual ring holds, and more
 LEAST_BUFFERS = 48  # a ring gives them back in batches of 32
 
@@ -107,18 +108,19 @@ class Generator:
             )
             for queue in range(queues)
         ]  # fmt: skip
+        self._paced = rate is not None
         pace = rate / queues if rate else None
         self._paces = [pacer(pace, poisson=poisson, seed=(seed, queue)) for queue in range(queues)]
         self._gone = [departures(pace, poisson=poisson) for _ in range(queues)]
         self._gaps = [Histogram() for _ in range(queues)]
-        self._batch = min(math.ceil(4e-9 * TOGETHER * pace), BATCH) if pace else BATCH
+        self._batch = min(max(math.ceil(4e-9 * TOGETHER * pace), FEW), BATCH) if pace else BATCH
         self._reserves: list[Reserve] = []
 
     def start(self) -> None:
         """Sets buffers apart and starts the workers. Raises IxyError if there are too few."""
         self.device.before_close.append(self.close)
         loops = [self._loop(queue) for queue in range(len(self._streams))]
-        self.workers.start(loops, self.device)
+        self.workers.start(loops, self.device, urgent=self._paced)
 
     def _loop(self, queue: int) -> partial[None]:
         tx, rx, stream = self.device.tx[queue], self.device.rx[queue], self._streams[queue]

@@ -175,7 +175,7 @@ class Latency:
         loops: list[Callable[[], object]] = [self._loop]
         if self.hardware:
             loops.append(self._sample)
-        self.workers.start(loops, *self.devices)
+        self.workers.start(loops, *self.devices, urgent=True)
 
     def _sample(self) -> None:
         """The second worker: has the card stamp packets while the first one sends."""

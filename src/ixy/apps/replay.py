@@ -23,7 +23,7 @@ from ixy.memory.ordered import (
 )
 from ixy.memory.pool import alloc_batch, free_batch, lengths, packet_address
 from ixy.pcap import Frame, Reader
-from ixy.system import back_off, now, pause
+from ixy.system import SLICE, await_moment, back_off, now
 from ixy.traffic.flows import conversation
 from ixy.traffic.histogram import Histogram, record_value
 from ixy.traffic.pacing import due, not_sent, pacer
@@ -33,7 +33,6 @@ BATCH = 64
 CHUNK = 16384  # frames looked up at a time
 BLOCKS = 4  # per queue: how many of those the reader may be ahead
 LEAD = 2_000_000  # ns between the first frame's arrival at a worker and its departure
-WATCHFUL = 300_000  # ns before a frame is due: from here on a nap might last too long
 SHORTEST = 14  # bytes: an Ethernet header
 LONGEST = MAX_SIZE + 4  # with a VLAN tag
 
@@ -123,12 +122,10 @@ def replay_block(tx, bufs, block, state, schedule, pace, timing):
 
 
 @compiled
-def is_imminent(block, schedule):
-    """Whether the next frame is due so soon that its worker must not sleep."""
-    if schedule.factor == 0:
-        return False
+def await_frame(block, schedule):
+    """Lets a moment pass until the next frame is due."""
     frame = array_at(block.frames, block.count, Frame)[block.next]
-    return due_time(schedule, frame, block.shift) - now() < WATCHFUL
+    await_moment(due_time(schedule, frame, block.shift) - now(), SLICE)
 
 
 @compiled
@@ -151,8 +148,8 @@ def replay_until_told(tx, rx, bufs, blocks, state, schedule, pace, timing, contr
         free_batch(pool_of(rx[0]), bufs[:received])
         state[0].received += np.uint64(received)
         idle = 0 if through or received else idle + 1
-        if idle and full and is_imminent(block, schedule[0]):
-            pause()
+        if idle and full and schedule[0].factor > 0:
+            await_frame(block, schedule[0])
         elif idle:
             back_off(idle)
 
@@ -211,17 +208,7 @@ class Replayer:
 
     def start(self) -> None:
         """Starts the workers and the reader."""
-        self.workers.start(self._loops, self.device, beside=self._read, urgent=self._is_sparse())
-
-    def _is_sparse(self) -> bool:
-        """Whether frames are so far apart that a worker sleeps most of the time, as far as its
-        beginning tells.
-        """
-        factor = float(self._schedule[0]["factor"])
-        times = self._reader.read(CHUNK)["time"]
-        self._reader.rewind()
-        mean_gap = int(times.max() - times.min()) / len(times) if len(times) else 0
-        return factor > 0 and mean_gap / factor > 2 * WATCHFUL
+        self.workers.start(self._loops, self.device, beside=self._read, urgent=True)
 
     def _read(self) -> None:
         timed = self._schedule[0]["factor"] > 0

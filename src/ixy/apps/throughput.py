@@ -218,7 +218,7 @@ class Throughput:
 
     def start(self) -> None:
         """Starts the workers and the search."""
-        self.workers.start(self._loops, *self.devices, beside=self._search)
+        self.workers.start(self._loops, *self.devices, beside=self._search, urgent=True)
 
     def _search(self) -> None:
         while self.workers.word == HOLD or (

@@ -80,8 +80,8 @@ class Workers:
     ) -> None:
         """Starts a thread for each loop. A device that is closed stops them first.
 
-        `urgent` loops sleep when they can, and must not be late: they go before other threads where
-        that leaves a core, and the interpreter, for those.
+        `urgent` loops must not be late: they go before other threads where that leaves a core, and
+        the interpreter, for those.
 
         `beside` is what plain Python does for them meanwhile, in a thread on any core. It looks at
         `word` itself, also while that is HOLD.

@@ -11,17 +11,16 @@ from functools import cache
 
 import numpy as np
 
-from ixy.compiled import JIT, inner
+from ixy.compiled import inner
 from ixy.memory.ordered import records
-from ixy.system import NAP, cycles, give_way, nap, pause
+from ixy.system import SLICE, await_moment, cycles
 from ixy.traffic.chance import draw, seeded
 from ixy.traffic.clock import Clock, calibrate
 from ixy.traffic.histogram import record_value
 
-CATCH_UP = 10e6  # ns: what is due for longer is given up
+CATCH_UP = 25e6  # ns: what is due for longer is given up
 HURRY = 0.75  # of its gap, from a packet to one that is late
-TOGETHER = 300.0  # ns: about what a doorbell costs, when the card is another core's
-FAR = 1e6  # ns: until a packet so far off the worker may sleep
+TOGETHER = 600.0  # ns: what a doorbell costs at most, when the card is another core's
 BITS, STEP = np.uint64(11), 2.0**-53  # of a random word that make a fraction
 
 Pacer = np.dtype(
@@ -33,7 +32,7 @@ Pacer = np.dtype(
         ("origin", "i8"),  # ticks: when the first one was due, 0 before
         ("next", "f8"),  # since then: when the next one is due,
         ("free", "f8"),  # and not before this, if it is late
-        ("together", "f8"),  # TOGETHER (0 at low rates), CATCH_UP and FAR in ticks
+        ("together", "f8"),  # TOGETHER (0 at low rates), CATCH_UP and SLICE in ticks
         ("catch_up", "f8"),
         ("far", "f8"),
         ("sent", "u8"),  # packets that were due,
@@ -45,7 +44,8 @@ Pacer = np.dtype(
 Departures = np.dtype(
     [
         ("ns_per_tick", "f8"),
-        ("nominal", "f8"),  # ns between packets; 0 where each gap is another
+        ("nominal", "f8"),  # ns between packets, in the mean
+        ("poisson", "u4"),
         ("gaps", "u4"),  # whether gaps are noted
         ("sent", "u8"),
         ("opening", "u8"),  # those of the first doorbell
@@ -78,7 +78,7 @@ def pacer(
         record[0]["poisson"] = poisson
         record[0]["random"] = seeded("gaps", seed)
         together = TOGETHER if HURRY * 1e9 / rate <= TOGETHER else 0
-        for name, ns in {"together": together, "catch_up": CATCH_UP, "far": FAR}.items():
+        for name, ns in {"together": together, "catch_up": CATCH_UP, "far": SLICE}.items():
             record[0][name] = ns * ticks
     return record
 
@@ -90,7 +90,7 @@ def departures(
     record = records(1, Departures)
     if rate:
         record[0]["gaps"], record[0]["ns_per_tick"] = True, clock().ns_per_tick
-    record[0]["nominal"] = 1e9 / rate if rate and not poisson else 0
+        record[0]["nominal"], record[0]["poisson"] = 1e9 / rate, poisson
     return record
 
 
@@ -145,14 +145,8 @@ def not_sent(pacer, count):
 
 @inner
 def await_due(pacer):
-    """Lets a moment pass until the next packet is due: spins, but sleeps while that is far off."""
-    left = pacer.next - float(cycles() - pacer.origin)
-    if left > pacer.far:
-        nap(NAP)
-    elif JIT:
-        pause()
-    else:
-        give_way()
+    """Lets a moment pass until the next packet is due."""
+    await_moment(pacer.next - float(cycles() - pacer.origin), pacer.far)
 
 
 @inner

@@ -54,13 +54,14 @@ def describe_gaps(gone: Sequence[Record], gaps: Sequence[Histogram]) -> dict[str
 
     Count, mean, minimum and maximum are exact, percentiles to `relative_error`. `nominal` is what
     each gap should be, and `deviation` how far they are from that: the mean, and the root of the
-    mean square; both None for random gaps. `buckets` are the histogram's counters that are not 0:
-    lowest value, highest value, count.
+    mean square; both None for random gaps, of which the `distance` to exponential ones is told.
+    `buckets` are the histogram's counters that are not 0: lowest value, highest value, count.
     """
     all_of = Histogram()
     for each in gaps:
         all_of.merge(each)
-    nominal, count = float(gone[0][0]["nominal"]), max(all_of.total, 1)
+    nominal, poisson = float(gone[0][0]["nominal"]), bool(gone[0][0]["poisson"])
+    count = max(all_of.total, 1)
     sums = [sum(float(each[0][name]) for each in gone) for name in ("deviation", "squares")]
     off = {"mean": round(sums[0] / count, 1), "rms": round(math.sqrt(sums[1] / count), 1)}
     return {
@@ -71,7 +72,23 @@ def describe_gaps(gone: Sequence[Record], gaps: Sequence[Histogram]) -> dict[str
         "max": all_of.maximum,
         "percentiles": all_of.percentiles(PERCENTILES),
         "relative_error": ERROR,
-        "nominal": round(nominal, 3) or None,
-        "deviation": off if nominal else None,
+        "nominal": None if poisson else round(nominal, 3),
+        "deviation": None if poisson else off,
+        "distance": round(_distance(all_of, nominal), 6) if poisson else None,
         "buckets": [[lowest_of(step), highest_of(step), n] for step, n in all_of.recorded()],
     }
+
+
+def _distance(gaps: Histogram, mean: float) -> float:
+    """How far gaps are from exponential ones of a mean (ns): the most by which the share of those
+    up to some length differs from what it should be (the statistic of Kolmogorov and Smirnov).
+    """
+    counted = list(gaps.recorded())
+    if not counted:
+        return 0.0
+    shares = np.cumsum([n for _, n in counted]) / gaps.total
+    begin = np.array([lowest_of(step) for step, _ in counted]) - 0.5  # gaps are rounded to ns
+    end = np.array([highest_of(step) for step, _ in counted]) + 0.5
+    below = np.append(0.0, shares[:-1]) - -np.expm1(-np.maximum(begin, 0) / mean)
+    upto = shares - -np.expm1(-end / mean)
+    return float(np.abs(np.append(below, upto)).max())
