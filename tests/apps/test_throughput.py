@@ -102,12 +102,12 @@ def test_a_trial_is_repeated_while_the_sender_is_held_up(monkeypatch: pytest.Mon
     with between(trial=0.2) as app:
         results = [
             Trial(LOAD, 0.05, 10, sent, sent, kept=kept)
-            for sent, kept in ((5, False), (7, False), (6, False), (4, False), (10, True))
+            for sent, kept in zip((5, 7, 6, 4, 3, 2, 10), 6 * [False] + [True], strict=True)
         ]
         monkeypatch.setattr(app, "_measure", lambda *_: results[len(app.trials)])
-        assert app._trial(64, Load(LOAD, 0.2)).sent == 7  # of three
+        assert app._trial(64, Load(LOAD, 0.2)).sent == 7  # of five
         app.trials.clear()
-        assert app._trial(64, Load(LOAD, 0.04)).sent == 10  # short ones may be more
+        assert app._trial(64, Load(LOAD, 0.03)).sent == 10  # short ones may be more
 
 
 @pytest.mark.compiled

@@ -5,6 +5,7 @@ thread does both, so frames cannot be lost because one of two threads stood stil
 another without the devices being opened again; a search in plain Python chooses their rates.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,14 +43,16 @@ LONGEST_WAIT = 2.0  # and after this nothing counts any more: RFC 2544, 23
 # A sender that was held up makes good, a third faster than the rate, what a device's ring holds or
 # what is due in LEAST s, but no more than in MOST s: the rest is late, and never a burst
 CATCH_UP, LEAST, MOST = 512, 0.2e-3, 10e-3
-PAUSES = 0.002  # part of a trial that it may be held up altogether
+PAUSES = 0.005  # part of a trial that it may be held up altogether; a rate may be so much too high
 PATIENCE = 1.1  # how much longer than it should a trial may take
-TRIES = 3  # of a trial whose sender was held up: for this once, perhaps
+TRIES = 5  # of a trial whose sender was held up: for this once, perhaps
 WARM_UP = 0.2  # s: at the link's rate, as often as TRIES, to learn what the sender is able to
-TICK = 0.002  # s between two looks at a trial
+TICK = 0.002  # s between two looks at a trial that ends,
+GLANCE = 0.05  # and before: whoever looks may take the emulated card's core from it
 
-# One way of one queue pair. Python fills the first half and then sets the tag, which begins a
-# trial; the worker has ended it when it counts for that tag and has none left.
+# One way of one queue pair. Python fills the first half and sets the tag, for which the worker then
+# counts. When all do (frames may arrive at another's queue) it tells them to send; a worker has
+# ended a trial when it has begun that and has none left.
 Way = np.dtype(
     [
         ("frame", "u8"),
@@ -57,7 +60,9 @@ Way = np.dtype(
         ("quota", "i8"),  # frames to send
         ("ticks", "i8"),  # in which time
         ("tag", "u8"),
-        ("counting", "u8"),  # the tag of those that are counted
+        ("send", "u8"),  # the tag of the frames to send
+        ("counting", "u8"),  # the tag of those that are counted,
+        ("sending", "u8"),  # and of those that are sent
         ("left", "i8"),  # frames still to send; 0 too when the time is over
         ("until", "i8"),
         ("sent", "i8"),
@@ -71,16 +76,19 @@ Way = np.dtype(
 
 @inner
 def begin_trial(way):
-    """Notices a new tag."""
+    """Notices a new tag, and the word to send."""
     tag = load_acquire(way, "tag")
     if tag != way.counting:
         way.sent = 0
         way.received = 0
         way.others = 0
         way.begun = 0
+        store_release(way, "counting", tag)
+    tag = load_acquire(way, "send")
+    if tag != way.sending:
         way.left = way.quota
         way.until = cycles() + way.ticks
-        store_release(way, "counting", tag)
+        store_release(way, "sending", tag)
 
 
 @inner
@@ -291,31 +299,43 @@ class Throughput:
         return sent == asked and given_up <= PAUSES * asked
 
     def _wait(self, tag: int, seconds: float) -> None:
-        """Waits until all has been sent, and arrived if it does."""
-        deadline = time.monotonic() + seconds * PATIENCE + LONGEST_WAIT
-        while any((ways["counting"] != tag).any() or ways["left"].any() for ways in self._ways):
-            self._must_go_on()
-            if time.monotonic() > deadline + 10:
-                raise IxyError(f"{self.devices[0].address} does not send any more: is it there?")
-        ended = last_change = time.monotonic()
-        before = -1
-        while (moment := time.monotonic()) - ended < LONGEST_WAIT:
-            sent, received = (
-                sum(int(w[n].sum()) for w in self._ways) for n in ("sent", "received")
-            )
-            last_change = moment if received != before else last_change
-            before = received
-            if received >= sent or moment - last_change > QUIET:
+        """Has all workers count, then send; waits until all has been sent, and has arrived."""
+        begin = time.monotonic()
+        deadline = begin + seconds * PATIENCE + LONGEST_WAIT + 10
+        while not self._all("counting", tag):
+            self._must_go_on(deadline)
+        for ways in self._ways:
+            ways["send"] = tag
+        while (left := begin + seconds - time.monotonic()) > TICK:
+            self._must_go_on(deadline, min(left, GLANCE))
+        while not self._all("sending", tag) or self._total("left"):
+            self._must_go_on(deadline)
+        self._wait_for_arrivals()
+
+    def _wait_for_arrivals(self) -> None:
+        """Waits until all that was sent has come, or nothing does any more."""
+        last_change = time.monotonic()
+        deadline, before = last_change + LONGEST_WAIT, -1
+        while (moment := time.monotonic()) < deadline:
+            received = self._total("received")
+            if received != before:
+                before, last_change = received, moment
+            if received >= self._total("sent") or moment - last_change > QUIET:
                 return
             self._must_go_on()
+
+    def _all(self, name: str, tag: int) -> bool:
+        return all((ways[name] == tag).all() for ways in self._ways)
 
     def _total(self, name: str) -> int:
         return sum(int(ways[name].sum()) for ways in self._ways)
 
-    def _must_go_on(self) -> None:
+    def _must_go_on(self, deadline: float = math.inf, seconds: float = TICK) -> None:
         if self.workers.word != RUN:
             raise Cancelled
-        time.sleep(TICK)
+        if time.monotonic() > deadline:
+            raise IxyError(f"{self.devices[0].address} does not send any more: is it there?")
+        time.sleep(seconds)
 
     @property
     def complete(self) -> bool:
