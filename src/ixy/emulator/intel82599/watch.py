@@ -79,7 +79,8 @@ class Watch:
         what describes it.
         """
         with self._storage:
-            for first, mask in self._watched if _changed(self._storage.port) else ():
+            stale = self._watched and _changed(self._storage.port)
+            for first, mask in self._watched if stale else ():
                 words = self._look(first, len(mask))
                 known = self._storage.known[first : first + len(mask)]
                 for i in np.flatnonzero((words ^ known) & mask):
