@@ -114,6 +114,13 @@ def test_every_packet_that_arrived_is_sent_or_accounted_for() -> None:
     assert a["rx_packets"] > 0
 
 
+def test_a_packet_that_cannot_be_delivered_is_dropped_once() -> None:
+    found = totals("generate", "emu:loopback?fault=corrupt-length", "--count", 5, "--time", 0.5)
+    (port,) = found["ports"]
+    assert (port["tx_packets"], port["rx_packets"]) == (5, 0)
+    assert {name: n for name, n in port["dropped"].items() if n} == {"rx_damaged": 5}
+
+
 def test_generate_s_object() -> None:
     rate = many(50_000, 400)
     found = totals("generate", "emu:loopback", "--count", COUNT, "--rate", rate, "--size", 100)

@@ -49,6 +49,14 @@ def test_latency_s_object_and_files(tmp_path: Path) -> None:
     assert f"Total count    = {latency['count']:12d}]" in lines[-2]
 
 
+@pytest.mark.parametrize(
+    ("rate", "pps"), [("51.2kbit", 100), ("67.2kbit-wire", 100), ("0.001%", 148.81)]
+)
+def test_rates_are_those_of_generate(rate: str, pps: float) -> None:
+    found = totals("latency", "emu:loopback", "--count", 5, "--rate", rate)
+    assert found["requested_pps"] == pytest.approx(pps, abs=0.01)
+
+
 def test_for_people() -> None:
     done = run_ixy("latency", "emu:loopback", "--count", COUNT, "--rate", RATE)
     assert done.returncode == 0

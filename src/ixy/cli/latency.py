@@ -27,7 +27,9 @@ def command(
     rx: Annotated[
         str | None, typer.Argument(metavar="[RX]", help="The one that receives (default: TX).")
     ] = None,
-    rate: Annotated[float, typer.Option(help="Packets per second.", min=1, max=1e9)] = 1e5,
+    rate: Annotated[
+        str, typer.Option(help="Packets or bits per second, or percent, as of generate.")
+    ] = "1e5",
     size: Annotated[
         int, typer.Option(help="Bytes per frame, without the CRC.", min=60, max=1514)
     ] = 60,
@@ -64,14 +66,17 @@ def command(
     ) as session:
         from ixy.apps.latency import Latency
         from ixy.traffic.histogram_v2 import log
+        from ixy.traffic.rates import parse_rate
 
+        wanted = parse_rate(rate)
         hardware = timestamps is Timestamps.hardware
         devices = session.open(2 if hardware else 1)
+        await_links(devices)  # what is sent before waits there, and is late
+        pps = wanted.pps(size, devices[0].link_speed())
         app = Latency(
-            devices[0], devices[-1], size=size, streams=streams, rate=rate, count=count,
+            devices[0], devices[-1], size=size, streams=streams, rate=pps, count=count,
             seconds=seconds, linger=wait, hardware=hardware,
         )  # fmt: skip
-        await_links(devices)  # what is sent before waits there, and is late
         begin = time.time()
         session.run(app)
         found = app.sequence.latency()

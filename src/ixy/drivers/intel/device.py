@@ -206,7 +206,7 @@ class IntelDevice(Device):
         dropped = {reason: totals[name] for reason, name in self.DROPS.items()}
         dropped["rx_damaged"] = sum(int(queue.record[0]["damaged"]) for queue in self.rx)
         return Statistics(
-            rx_packets=packets[0],
+            rx_packets=packets[0] - dropped["rx_damaged"],  # a card counts them, and their bytes
             rx_bytes=octets[0] - self.CRC[0] * packets[0],
             tx_packets=packets[1],
             tx_bytes=octets[1] - self.CRC[1] * packets[1],
