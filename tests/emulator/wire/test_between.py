@@ -3,6 +3,7 @@
 import pytest
 
 from ixy.emulator.wire import Wire, plug_in
+from ixy.emulator.wire.delay import Delayed
 from ixy.emulator.wire.faults import Faulty
 from ixy.emulator.wire.loopback import Loopback
 from ixy.errors import IxyError
@@ -47,6 +48,13 @@ def test_it_hands_on_what_is_asked_and_told(far: Far) -> None:
     wire.service()
     wire.close()
     assert far.told == [True, "service", "closed"]
+
+
+def test_a_wire_that_keeps_time_before_or_beyond_another_is_one(far: Far) -> None:
+    assert [wire.record[0]["punctual"] for wire in (far, Faulty(far, loss=2))] == [0, 0]
+    wire = Delayed(far, delay=50)
+    assert [wire.record[0]["punctual"] for wire in (wire, Faulty(wire, loss=2))] == [1, 1]
+    wire.close()
 
 
 def test_what_arrives_is_not_touched(far: Far) -> None:

@@ -173,7 +173,7 @@ CHILD = """
 import sys
 from rig import Nic
 from ixy.emulator.wire.cable import Cable
-nic = Nic(Cable(sys.argv[1]))
+nic = Nic(Cable(sys.argv[1]), ring=256, buffers=1024)  # room for all that is sent back
 print("ready", flush=True)
 while True:
     nic.step()

@@ -11,7 +11,7 @@ from ixy.emulator.intel82599.watch import changed
 from ixy.emulator.wire.base import WireRecord
 from ixy.emulator.wire.frames import drop_all, is_full
 from ixy.memory.ordered import array_at, lock, unlock
-from ixy.system import back_off, nap, now
+from ixy.system import back_off, nap, now, pause
 
 # A driver that waits for interrupts can wait for the device, too: after DOZE idle rounds (some ms)
 # each nap is longer than the last one, by DEEPER and up to DEEPEST ns
@@ -27,6 +27,7 @@ def run(ports, until, burst, idle):
     while now() < until[0]:
         handled = 0
         polled = False  # by any driver
+        punctual = False
         for address in ports:
             port = array_at(address, 1, Port)[0]
             if port.watched and changed(port):
@@ -35,10 +36,14 @@ def run(ports, until, burst, idle):
             polled = polled or port.enabled == 0
             if not JIT:
                 nap(1)  # or nobody who waits for the port's lock would be interpreted in time
-            if port.offload_wanted or array_at(port.wire, 1, WireRecord)[0].service:
+            wire = array_at(port.wire, 1, WireRecord)[0]
+            if port.offload_wanted or wire.service:
                 return idle
+            punctual = punctual or wire.punctual != 0
         idle = 0 if handled else idle + 1
-        if idle > DOZE and not polled:
+        if punctual:
+            pause()
+        elif idle > DOZE and not polled:
             nap(min((idle - DOZE) * DEEPER, DEEPEST))
         elif idle:
             back_off(idle)

@@ -24,6 +24,7 @@ WireRecord = np.dtype(
         ("lost", "u8"),  # frames that the world did not take from the port, or the port from it
         ("service", "u4"),  # set when Python must look after the wire before it can go on
         ("patient", "u4"),  # frames wait for descriptors; on other wires a full ring loses them
+        ("punctual", "u4"),  # it keeps time: whoever pumps it must not sleep
     ],
     align=True,
 )

@@ -24,7 +24,7 @@ class Between(Wire):
     ) -> None:
         super().__init__(pump, patient=bool(beyond.record[0]["patient"]), state=state)
         self.beyond = beyond
-        self._set(rx=int(beyond.record[0]["rx"]))
+        self._set(rx=int(beyond.record[0]["rx"]), punctual=int(beyond.record[0]["punctual"]))
         state[0]["beyond"] = address_of(beyond.record)
 
     @property

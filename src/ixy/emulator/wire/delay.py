@@ -2,8 +2,8 @@
 
 Options of any wire, for what the port sends: `delay=US` holds each frame so many microseconds;
 `delay=US:US` is two ways of different length, the second of which a `share=0.5` of the frames
-takes, at random. How long each frame was really held is in a histogram: the emulator's thread may
-come late, and a measurement is judged by what it did.
+takes, at random. The emulator's thread does not sleep then. How long each frame was really held is
+in a histogram: that thread may come late, and a measurement is judged by what it did.
 """
 
 import re
@@ -59,6 +59,7 @@ class Delayed(Between):
         state[0]["delays"] = delays[0], delays[-1]
         state[0]["held"] = address_of(self.held.record)
         super().__init__(beyond, pump_delay, state)
+        self._set(punctual=1)
 
     def drops(self) -> dict[str, int]:
         """Frames for which there was no room, besides those of the wire beyond."""
