@@ -190,6 +190,7 @@ class Replayer:
         self._reader = Reader(path)
         self._schedule = records(1, Schedule)
         self._schedule[0]["factor"] = speed or 0
+        self._timed = bool(speed or rate)
         queues = range(len(device.tx))
         self._blocks = [records(BLOCKS, Block) for _ in queues]
         self._tables: list[list[Any]] = [[None] * BLOCKS for _ in queues]  # what blocks point to
@@ -208,7 +209,7 @@ class Replayer:
 
     def start(self) -> None:
         """Starts the workers and the reader."""
-        self.workers.start(self._loops, self.device, beside=self._read, urgent=True)
+        self.workers.start(self._loops, self.device, beside=self._read, urgent=self._timed)
 
     def _read(self) -> None:
         timed = self._schedule[0]["factor"] > 0

@@ -198,13 +198,13 @@ class IntelDevice(Device):
     def statistics(self) -> Statistics:
         """The totals since the device was opened; no clear-on-read count is ever lost."""
         self.function.check()
+        dropped = {"rx_damaged": sum(int(queue.record[0]["damaged"]) for queue in self.rx)}
         with self._counting:
             for name in self._totals:
                 self._totals[name] += self._count(name)
             totals = dict(self._totals)
         packets, octets = [[totals[name] for name in row] for row in (self.PACKETS, self.OCTETS)]
-        dropped = {reason: totals[name] for reason, name in self.DROPS.items()}
-        dropped["rx_damaged"] = sum(int(queue.record[0]["damaged"]) for queue in self.rx)
+        dropped |= {reason: totals[name] for reason, name in self.DROPS.items()}
         return Statistics(
             rx_packets=packets[0] - dropped["rx_damaged"],  # a card counts them, and their bytes
             rx_bytes=octets[0] - self.CRC[0] * packets[0],
