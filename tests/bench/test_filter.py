@@ -1,5 +1,6 @@
 import pytest
 
+from command import totals
 from ixy.bench import filter as bench
 from ixy.bench.yardstick import compiler
 from ixy.errors import IxyError
@@ -16,6 +17,12 @@ def test_a_tiny_run_gives_all_rows():
         assert all(len(figures) == 2 for figures in found["rounds"][name].values())
         assert all(rate > 0.01 for rate in found["mpps"][name].values())
     assert found["bounds"]["mixed"]["mpps"] == found["mpps"]["ixy"]["mixed"]
+
+
+@pytest.mark.compiled
+def test_what_the_command_prints():
+    found = totals("bench", "filter", "--rounds", 1, "--time", 0.1)
+    assert found["rows"]["ixy"].keys() == {*bench.FRAMES, "mixed"}
 
 
 @pytest.mark.compiled

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from command import IXY, REAL, is_one_line, on_the_wire, read_pcap, run_ixy, start_ixy
+from command import (
+    IXY,
+    REAL,
+    is_one_line,
+    keeps_to_schema,
+    on_the_wire,
+    read_pcap,
+    run_ixy,
+    start_ixy,
+)
 from huge import huge_pages_of_this_machine
 from ixy import system
 
@@ -55,6 +64,7 @@ def test_a_driver_in_c(echo: Path, tmp_path: Path) -> None:
     assert echoed == f"echoed {count}"
     assert read_pcap(out) == REAL_FRAMES
     found = json.loads(totals)
+    keeps_to_schema("emulate", found)
     assert found["exit_code"] == 0
     assert [port["address"] for port in found["ports"]] == [CARD, SECOND]
     assert [port["tx_packets"] for port in found["ports"]] == [0, count]

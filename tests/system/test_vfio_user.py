@@ -12,6 +12,7 @@ import pytest
 from command import (
     REAL,
     is_one_line,
+    keeps_to_schema,
     many,
     on_the_wire,
     read_pcap,
@@ -181,6 +182,7 @@ def test_a_signal_ends_the_emulator(emulate, number: int) -> None:
     out, _ = emulator.process.communicate(timeout=10)
     assert time.monotonic() - begin < 1
     assert emulator.process.returncode == 0
+    keeps_to_schema("emulate", json.loads(out))
     assert json.loads(out) == {"clients": 1, "dropped": {}}
     assert not emulator.path.exists()
     client.close()
