@@ -13,8 +13,8 @@ COUNT = many(3000, 50)
 RATE = many(20_000, 300)
 KEYS = {
     "seconds", "ports", "requested_pps", "achieved_pps", "sent", "arrived", "lost", "corrupt",
-    "duplicates", "reordered", "extent", "mean_extent", "too_late", "foreign", "window", "latency",
-    "hardware", "clock", "streams", "planted",
+    "corrupt_copies", "duplicates", "reordered", "extent", "mean_extent", "too_late", "foreign",
+    "window", "latency", "hardware", "clock", "streams", "planted",
 }  # fmt: skip
 SUMMARY = {
     "count", "outside", "minimum", "maximum", "sum", "mean", "deviation", "relative_error",

@@ -88,7 +88,7 @@ def naive(numbers: Numbers[int], sent: int) -> dict[str, int]:
             extents.append(i - greater[0])
     return {
         "sent": sent, "arrived": len(first), "lost": sent - len(first), "corrupt": 0,
-        "duplicates": len(numbers) - len(first), "reordered": len(extents),
+        "corrupt_copies": 0, "duplicates": len(numbers) - len(first), "reordered": len(extents),
         "extent": max(extents, default=0), "too_late": 0,
     }  # fmt: skip
 
@@ -139,6 +139,30 @@ def test_any_changed_byte_of_the_datagram_is_noticed(size: int, data: st.DataObj
     found = link.sequence.of_stream(1)
     assert (found["corrupt"], found["arrived"]) == (1, 0)
     assert link.sequence.totals()["foreign"] == 0
+
+
+def test_a_damaged_second_copy_stands_for_none_that_is_missing() -> None:
+    """Of three packets one arrives, with two damaged copies, one is damaged, and one is lost."""
+    link = Link()
+    link.carry([0], 3)
+    for number in (0, 0, 1):
+        frame = link.make(number)
+        link.arrive(frame[:-1] + b"x")
+    found = link.sequence.of_stream(0)
+    assert (found["arrived"], found["lost"], found["corrupt"], found["corrupt_copies"]) == (
+        1,
+        0,
+        2,
+        1,
+    )
+    link.carry([1, 2], 3)
+    found = link.sequence.totals()
+    assert (found["arrived"], found["lost"], found["corrupt"], found["corrupt_copies"]) == (
+        3,
+        0,
+        0,
+        3,
+    )
 
 
 @pytest.mark.parametrize("cut", [1, 2, 40])
@@ -204,8 +228,9 @@ def test_totals_are_of_all_streams() -> None:
         link.carry([0, 2, 1, 1], 5, stream)
     totals = link.sequence.totals()
     assert totals == {
-        "sent": 10, "arrived": 6, "lost": 4, "corrupt": 0, "duplicates": 2, "reordered": 2,
-        "extent": 1, "too_late": 0, "mean_extent": 1.0, "foreign": 0, "window": WINDOW,
+        "sent": 10, "arrived": 6, "lost": 4, "corrupt": 0, "corrupt_copies": 0, "duplicates": 2,
+        "reordered": 2, "extent": 1, "too_late": 0, "mean_extent": 1.0, "foreign": 0,
+        "window": WINDOW,
     }  # fmt: skip
 
 

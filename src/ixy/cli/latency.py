@@ -16,6 +16,19 @@ HELP = "Send stamped packets, and find how long they take and what becomes of ea
 EXAMPLE = "Example: ixy latency 'emu:loopback?delay=50&loss=1000' --rate 1e5 --time 5"
 
 
+COUNTS = (
+    "sent", "arrived", "lost", "corrupt", "corrupt_copies", "duplicates", "reordered", "too_late",
+    "foreign",
+)  # fmt: skip
+NOTHING: dict[str, Any] = {  # the report of a run that has not begun
+    **dict.fromkeys(("requested_pps", "achieved_pps", "extent", "mean_extent", "window"), 0),
+    **dict.fromkeys(COUNTS, 0),
+    **dict.fromkeys(("latency", "hardware", "clock")),
+    "streams": [],
+    "planted": [],
+}
+
+
 class Timestamps(StrEnum):
     """Who takes times."""
 
@@ -61,8 +74,9 @@ def command(
     for path in filter(None, (hgrm, v2)):
         write(path, "")  # what cannot be written shows before the run
     output = Output(NAME, csv, prometheus, plot)
+    nothing = NOTHING if as_json else {"sent": 0}
     with Session(
-        addresses, as_json=as_json, bounded=bounded, results={"sent": 0}, output=output
+        addresses, as_json=as_json, bounded=bounded, results=nothing, output=output
     ) as session:
         from ixy.apps.latency import Latency
         from ixy.traffic.histogram_v2 import log
@@ -114,11 +128,10 @@ def write(path: Path, text: str) -> None:
 
 def brief(report: dict[str, Any]) -> dict[str, Any]:
     """For people: what became of the packets, and microseconds."""
-    names = "sent", "arrived", "lost", "corrupt", "duplicates", "reordered", "too_late", "foreign"
     latency = report["latency"]
     exact = {name: latency[name] for name in ("minimum", "mean", "maximum")}
     times = exact | {f"{percent}%": ns for percent, ns in latency["percentiles"].items()}
     if report["hardware"]:
         times["mean by the card"] = report["hardware"]["mean"]
-    found = {name: report[name] for name in names}
+    found = {name: report[name] for name in COUNTS}
     return found | {name: f"{ns / 1000:.3f} us" for name, ns in times.items()}

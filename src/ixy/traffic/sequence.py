@@ -197,6 +197,27 @@ def template_sum(frame: bytes) -> int:
     return int(np.frombuffer(covered + pseudo, "<u2").sum(dtype=np.uint64))
 
 
+def became(flows: np.ndarray[Any, Any]) -> dict[str, int]:
+    """What became of the packets of some streams: each that was sent arrived, or is lost or
+    corrupt.
+
+    A corrupt packet's number is not believed, so it stands for one of those missing; when none is,
+    it was a second copy, one of `corrupt_copies`. Of the lost, `too_late` may have come, older than
+    the window.
+    """
+    names = "arrived", "corrupt", "duplicates", "reordered", "too_late"
+    found = {name: int(flows[name].sum()) for name in names}
+    sent = int(flows["sent"].sum())
+    missing, damaged = sent - found["arrived"], found["corrupt"]
+    found["corrupt"] = min(damaged, missing)
+    return found | {
+        "sent": sent,
+        "lost": missing - found["corrupt"],
+        "corrupt_copies": damaged - found["corrupt"],
+        "extent": int(flows["extent"].max()),
+    }
+
+
 class Sequence:
     """So many streams of `size`-byte frames (without the CRC), sent in turns; `record` is for
     compiled code.
@@ -241,29 +262,12 @@ class Sequence:
         return int(self.record[0]["sent"])
 
     def of_stream(self, stream: int) -> dict[str, int]:
-        """What became of a stream's packets: each that was sent arrived, or is lost or corrupt.
-
-        A corrupt packet's number is not believed, so it stands for one of those missing. Of the
-        lost, `too_late` may have come, older than the window.
-        """
-        flow = self.flows[stream]
-        sent, arrived, corrupt = (int(flow[name]) for name in ("sent", "arrived", "corrupt"))
-        return {
-            "sent": sent,
-            "arrived": arrived,
-            "lost": sent - arrived - corrupt,
-            "corrupt": corrupt,
-            "duplicates": int(flow["duplicates"]),
-            "reordered": int(flow["reordered"]),
-            "extent": int(flow["extent"]),
-            "too_late": int(flow["too_late"]),
-        }
+        """What became of a stream's packets: see `became`."""
+        return became(self.flows[stream : stream + 1])
 
     def totals(self) -> dict[str, Any]:
         """All streams together, and packets that are of none."""
-        streams = [self.of_stream(stream) for stream in range(len(self.flows))]
-        found: dict[str, Any] = {name: sum(each[name] for each in streams) for name in streams[0]}
-        found["extent"] = max(each["extent"] for each in streams)
+        found: dict[str, Any] = became(self.flows)
         found["mean_extent"] = round(self.extents.mean, 3)
         return found | {"foreign": int(self.record[0]["foreign"]), "window": WINDOW}
 
