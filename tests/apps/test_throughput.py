@@ -69,6 +69,15 @@ def test_losses_are_exact() -> None:
     assert sum(trial.sent for trial in trials) // 7 == planted
 
 
+@pytest.mark.parametrize("queues", [1, 2])
+def test_second_copies_hide_no_losses(queues: int) -> None:
+    with between("&loss=10&duplicate=10", queues=queues, both=True) as app:
+        trials = [measure(app) for _ in range(2)]
+        planted = app.devices[0].beyond.planted()
+    assert sum(trial.lost for trial in trials) == planted["lost"] > 0
+    assert sum(trial.others for trial in trials) == planted["duplicated"] > 0
+
+
 def test_damaged_frames_and_others_do_not_count() -> None:
     with between("&corrupt=5&seed=3") as app:
         trial = measure(app)

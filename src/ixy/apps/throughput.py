@@ -47,6 +47,7 @@ PAUSES = 0.005  # part of a trial that it may be held up altogether; a rate may 
 PATIENCE = 1.1  # how much longer than it should a trial may take
 TRIES = 5  # of a trial whose sender was held up: for this once, perhaps
 WARM_UP = 0.2  # s: at the link's rate, as often as TRIES, to learn what the sender is able to
+SEEN = 65536  # numbers: a frame that comes again so much later, or so late, is not known any more
 TICK = 0.002  # s between two looks at a trial that ends,
 GLANCE = 0.05  # and before: whoever looks may take the emulated card's core from it
 
@@ -57,6 +58,9 @@ Way = np.dtype(
     [
         ("frame", "u8"),
         ("size", "u4"),
+        ("turn", "u8"),  # which of the ways it is, of so many: they number their frames in turns
+        ("turns", "u8"),
+        ("seen", "u8"),  # u8[SEEN]: the last number that came at each place
         ("quota", "i8"),  # frames to send
         ("ticks", "i8"),  # in which time
         ("tag", "u8"),
@@ -69,7 +73,7 @@ Way = np.dtype(
         ("begun", "i8"),  # ticks: when the first and the last one were sent
         ("ended", "i8"),
         ("received", "i8"),
-        ("others", "i8"),  # received, but no frames of the trial
+        ("others", "i8"),  # received, but no frames of the trial, or for the second time
     ]
 )
 
@@ -103,7 +107,8 @@ def send(tx, bufs, way, pace):
     for i in range(count):
         target = packet_address(pool, bufs[i])
         copy_bytes(target, way.frame, way.size)
-        set_number(target, way.tag << np.uint64(TAG_SHIFT) | np.uint64(way.sent + i))
+        number = np.uint64(way.sent + i) * way.turns + way.turn
+        set_number(target, way.tag << np.uint64(TAG_SHIFT) | number)
         length[bufs[i]] = way.size
     sent = tx_batch(tx, bufs[:count])
     free_batch(pool, bufs[sent:count])
@@ -116,6 +121,17 @@ def send(tx, bufs, way, pace):
 
 
 @inner
+def is_news(way, number):
+    """Whether a frame is of the trial, and comes for the first time."""
+    seen = array_at(way.seen, SEEN, np.uint64)
+    place = number & np.uint64(SEEN - 1)
+    if number >> np.uint64(TAG_SHIFT) != way.counting or number <= seen[place]:
+        return False
+    seen[place] = number
+    return True
+
+
+@inner
 def receive(rx, bufs, way):
     """Counts what has arrived; returns how many packets that were."""
     received = rx_batch(rx, bufs)
@@ -123,8 +139,8 @@ def receive(rx, bufs, way):
     length = lengths(pool)
     for buf in bufs[:received]:
         frame = array_at(packet_address(pool, buf), 1, Numbered)[0]
-        ours = big_endian(frame.number) >> np.uint64(TAG_SHIFT) == way.counting
-        if ours and frame.number == ~frame.complement and length[buf] >= NUMBERED:
+        whole = length[buf] >= NUMBERED and frame.number == ~frame.complement
+        if whole and is_news(way, big_endian(frame.number)):
             way.received += 1
         else:
             way.others += 1
@@ -206,6 +222,10 @@ class Throughput:
         pairs = range(len(a.tx))
         self._ways = [records(len(self._sources), Way) for _ in pairs]
         self._paces = [records(len(self._sources), Pacer) for _ in pairs]
+        self._seen = np.zeros((len(pairs) * len(self._sources), SEEN), np.uint64)
+        for turn, seen in enumerate(self._seen):
+            way = self._ways[turn // len(self._sources)][turn % len(self._sources)]
+            way["turn"], way["turns"], way["seen"] = turn, len(self._seen), address_of(seen)
         self._frames = {size: self._frames_of(size) for size in sizes}
         self._loops = []
         for i, ways in enumerate(self._ways):
@@ -238,7 +258,9 @@ class Throughput:
             limit = None
             if self.limit is not None:
                 left = begin + self.limit - time.monotonic()
-                limit = max(left, 0.0) / (len(self.sizes) - index)
+                if left <= 0:
+                    return
+                limit = left / (len(self.sizes) - index)
             try:
                 self.found.append(self._search_size(size, limit))
             except Cancelled:
@@ -289,7 +311,7 @@ class Throughput:
         given_up = float(np.concatenate(self._paces)["given_up"].sum())
         return Trial(
             pps=pps, seconds=seconds, asked=total // queues * queues * len(self._sources),
-            sent=sent, received=min(received, sent), kept=self._kept(ways, given_up),
+            sent=sent, received=received, kept=self._kept(ways, given_up),
             size=size, offered_pps=round(max(each - 1, 0) / span, 3) if span > 0 else 0.0,
             late=round(given_up / max(sent, 1), 6), others=int(ways["others"].sum()),
         )  # fmt: skip

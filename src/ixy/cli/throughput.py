@@ -33,7 +33,9 @@ def command(
     loss: Annotated[
         float, typer.Option(help="Loss ratio of the partial-drop rate.", min=0, max=0.999)
     ] = 0.005,
-    trial: Annotated[float, typer.Option(help="Seconds that a trial takes.", min=0.01)] = 1.0,
+    trial: Annotated[
+        float, typer.Option(help="Seconds that a trial takes.", min=0.01, max=1e5)
+    ] = 1.0,
     width: Annotated[
         float, typer.Option(help="How well rates are to be known.", min=1e-5, max=0.5)
     ] = 0.005,
