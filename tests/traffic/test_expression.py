@@ -45,6 +45,11 @@ def test_what_is_left_open_is_not_asked_of_this_machine() -> None:
     assert build("Ether()/IPv6()/UDP()", MAC)[22:38] == bytes.fromhex(f"fd{1:030x}")
 
 
+def test_none_leaves_a_field_open() -> None:
+    text = "Ether(dst=None, src=None)/IP(src=None, dst='10.0.0.2', len=None)/UDP(chksum=None)"
+    assert build(text, MAC) == build("Ether()/IP(dst='10.0.0.2')/UDP()", MAC)
+
+
 BAD = [
     "", "x", "1", "'text'", "Ether", "Ether(", "Ether()/", "Ether()/1", "Ether()/None",
     "Ether()/IP", "IP()/UDP()", "UDP()", "Raw('x')", "Ether()*2", "Ether()//IP()", "Ether()+IP()",

@@ -68,6 +68,11 @@ class Beyond:
         return None
 
     @property
+    def under_way(self) -> bool:
+        """Whether packets that were sent are held back on their way, on purpose."""
+        return False
+
+    @property
     def warning(self) -> str | None:
         """What the user should know when the run is over, such as that its input was damaged."""
         return None

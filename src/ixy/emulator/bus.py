@@ -73,6 +73,11 @@ class EmulatedFunction(PciFunction):
         return self.model.wire.ended
 
     @property
+    def under_way(self) -> bool:
+        """Whether the wire holds back frames."""
+        return self.model.wire.under_way
+
+    @property
     def warning(self) -> str | None:
         """What the wire has to say."""
         return self.model.wire.warning

@@ -102,8 +102,10 @@ def _layer(node: ast.Call, mac: str) -> Any:
     for field, value in values.items():
         if field not in known:
             raise IxyError(f"{name} has no field {field}: it has {', '.join(known)}")
-        fields[field] = _literal(value, mac)
-        _must_be_one(name, known[field], fields[field])
+        found = _literal(value, mac)
+        if found is not None:  # None leaves it open
+            _must_be_one(name, known[field], found)
+            fields[field] = found
     return layer(**fields)
 
 

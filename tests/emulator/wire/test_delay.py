@@ -41,6 +41,18 @@ def test_a_frame_is_held_for_its_time_and_then_handed_on_as_it_was() -> None:
     line.wire.close()
 
 
+def test_a_frame_is_under_way_until_it_is_handed_on() -> None:
+    line = Line(20_000)
+    assert not line.wire.under_way
+    assert put_frame(int(line.wire.record[0]["tx"]), numbered(1))
+    assert line.wire.under_way
+    pump(line.wire)
+    assert line.wire.under_way
+    line.wait(1)
+    assert not line.wire.under_way
+    line.wire.close()
+
+
 def test_no_delay_is_none() -> None:
     line = Line(0)
     line.send(numbered(1))

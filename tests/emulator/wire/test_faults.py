@@ -77,6 +77,20 @@ def test_a_frame_is_passed_by_so_many() -> None:
     assert line.close()["reordered"] == 1
 
 
+def test_faults_of_two_take_turns() -> None:
+    line = Line(loss=2, duplicate=2)
+    frames = frames_of(10)
+    assert line.send(*frames) == [frame for frame in frames[::2] for _ in range(2)]
+    assert (line.close()["lost"], line.wire.state[0]["done"][2]) == (5, 5)
+
+
+@pytest.mark.parametrize("seed", [1, 7, 42, 1000])
+def test_a_small_seed_is_as_random_as_any(seed: int) -> None:
+    line = Line(loss="0.001", seed=seed)
+    assert len(line.send(*frames_of(20))) == 20
+    line.close()
+
+
 def test_one_byte_behind_the_headers_is_changed() -> None:
     line = Line(corrupt=2)
     sent = frames_of(400, 100)

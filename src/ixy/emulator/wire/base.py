@@ -78,6 +78,11 @@ class Wire:
         """Whether no more frames will come; None where nobody can know."""
         return None
 
+    @property
+    def under_way(self) -> bool:
+        """Whether it holds back frames that will still go on, if it is left to."""
+        return False
+
     def service(self) -> None:
         """What cannot be done in compiled code. Called between slices of the data path, and once at
         the end.

@@ -11,6 +11,7 @@ import numpy as np
 
 from ixy.compiled import call, inner
 from ixy.emulator.wire.base import Wire, WireRecord
+from ixy.emulator.wire.frames import RING_BYTES, holds_frames
 from ixy.memory.ordered import address_of, array_at
 
 
@@ -40,6 +41,11 @@ class Between(Wire):
     def ended(self) -> bool | None:
         """Whether the other wire brings nothing more."""
         return self.beyond.ended
+
+    @property
+    def under_way(self) -> bool:
+        """Whether frames wait in front of the other wire, or it holds some back."""
+        return holds_frames(self.rings, RING_BYTES) or self.beyond.under_way
 
     @property
     def warning(self) -> str | None:  # type: ignore[override]

@@ -14,12 +14,22 @@ import numpy as np
 from ixy.compiled import compiled
 from ixy.emulator.wire.base import Wire, WireRecord
 from ixy.emulator.wire.between import Between, pump_beyond
-from ixy.emulator.wire.faults import draw
-from ixy.emulator.wire.frames import RING_BYTES, commit, drop, is_full, peek, put, reserve, rewind
+from ixy.emulator.wire.frames import (
+    RING_BYTES,
+    commit,
+    drop,
+    holds_frames,
+    is_full,
+    peek,
+    put,
+    reserve,
+    rewind,
+)
 from ixy.errors import IxyError
 from ixy.memory.dma import DmaMemory
 from ixy.memory.ordered import address_of, array_at, copy_bytes
 from ixy.system import now
+from ixy.traffic.chance import draw, seeded
 from ixy.traffic.histogram import Histogram, HistogramRecord, record_value
 
 LONGEST_DELAY = 1e6  # microseconds
@@ -53,13 +63,19 @@ class Delayed(Between):
         self.held = Histogram()
         self._ways = DmaMemory(2 * RING_BYTES)
         state = np.zeros(1, DelayState)
-        state[0]["random"] = 1
+        state[0]["random"] = seeded("delay")
         state[0]["second"] = round(float(share) * 2**32) if len(delays) > 1 else 0
         state[0]["ways"] = self._ways.address, self._ways.address + RING_BYTES
         state[0]["delays"] = delays[0], delays[-1]
         state[0]["held"] = address_of(self.held.record)
         super().__init__(beyond, pump_delay, state)
         self._set(punctual=1)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether frames are on one of the ways."""
+        ways = (holds_frames(self._ways, offset) for offset in (0, RING_BYTES))
+        return any(ways) or super().under_way
 
     def drops(self) -> dict[str, int]:
         """Frames for which there was no room, besides those of the wire beyond."""

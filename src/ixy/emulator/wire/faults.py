@@ -8,13 +8,14 @@ is reordered. `rate=PPS`: what comes faster is dropped, but for `burst=` frames 
 
 import numpy as np
 
-from ixy.compiled import compiled, inner
+from ixy.compiled import inner
 from ixy.emulator.wire.base import Wire, WireRecord
 from ixy.emulator.wire.between import Between, pump_beyond
 from ixy.emulator.wire.frames import LONGEST, drop, is_full, peek, put, rewind
 from ixy.errors import IxyError
 from ixy.memory.ordered import address_of, array_at, copy_bytes
 from ixy.system import now
+from ixy.traffic.chance import draw, seeded
 
 LOSS, CORRUPT, DUPLICATE, REORDER = range(4)
 FAULTS = ("loss", "corrupt", "duplicate", "reorder")
@@ -70,11 +71,17 @@ class Faulty(Between):
             state[0]["gap"] = 1e9 / pps
             frames = burst and _number("burst", burst, 1, 1e9)
             state[0]["burst"] = (frames or max(LEAST_BURST, pps * BURST_TIME)) * 1e9 / pps
-        state[0]["random"] = int(_number("seed", seed, 1, 2**63))
+        state[0]["random"] = seeded("faults", int(_number("seed", seed, 1, 2**63)))
         state[0]["behind"] = int(_number("behind", behind, 1, 10**6))
         self._held = np.zeros(LONGEST, np.uint8)
         state[0]["held"] = address_of(self._held)
         super().__init__(beyond, pump_faults, state)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a frame is held back for others to pass it."""
+        assert self.state is not None
+        return bool(self.state[0]["length"]) or super().under_way
 
     def drops(self) -> dict[str, int]:
         """Frames that it lost on purpose, besides those of the wire beyond."""
@@ -172,22 +179,11 @@ def next_fault(state):
     for fault in range(4):
         every = state.every[fault]
         if every:  # those of the same N take turns
-            if (state.frames + every // np.uint64(4) * np.uint64(fault)) % every == 0:
+            if (state.frames + every * np.uint64(fault) // np.uint64(4)) % every == 0:
                 return fault
         elif state.chance[fault] and draw(state) >> np.uint64(32) < state.chance[fault]:
             return fault
     return -1
-
-
-@compiled
-def draw(state):
-    """64 random bits: Marsaglia's xorshift, which needs no product."""
-    value = state.random
-    value ^= value << np.uint64(13)
-    value ^= value >> np.uint64(7)
-    value ^= value << np.uint64(17)
-    state.random = value
-    return value
 
 
 @inner

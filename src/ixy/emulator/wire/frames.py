@@ -9,6 +9,7 @@ reader back to the start. Head and tail count bytes, ever upwards.
 import numpy as np
 
 from ixy.compiled import compiled
+from ixy.memory.dma import DmaMemory
 from ixy.memory.ordered import array_at, copy_bytes, load_acquire, store_release
 
 FrameRing = np.dtype(
@@ -150,6 +151,12 @@ def is_empty(address):
     """Whether all frames have been taken out."""
     ring = array_at(address, 1, FrameRing)[0]
     return load_acquire(ring, "tail") == load_acquire(ring, "head")
+
+
+def holds_frames(memory: DmaMemory, offset: int) -> bool:
+    """Whether the ring there is not empty, for plain Python."""
+    ring = np.frombuffer(memory.view(offset, HEADER), FrameRing)[0]
+    return bool(ring["head"] != ring["tail"])
 
 
 @compiled
