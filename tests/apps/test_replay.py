@@ -6,23 +6,24 @@ from pathlib import Path
 import dpkt
 import numpy as np
 import pytest
+from pcap_files import enhanced, interface, section
 
 import ixy
 from command import REAL, many, on_the_wire, read_pcap, run_app, write_pcap
 from ixy.apps.replay import Replayer
-from ixy.pcap import PcapError
+from ixy.pcap import PcapError, Reader
 from ixy.traffic.templates import numbered_frame
 from rig import numbered, of_length
 
 pytestmark = pytest.mark.usefixtures("no_shared_pools")
 
 
-class NotingShifts(Replayer):
-    """Remembers how much later than recorded each block leaves."""
+class NotingTimes(Replayer):
+    """Remembers when frames are due, in the order in which they are handed out."""
 
-    def _put(self, queue: int, table: np.ndarray, shift: int) -> None:
-        self.shifts = [*getattr(self, "shifts", []), shift]
-        super()._put(queue, table, shift)
+    def _put(self, queue: int, table: np.ndarray) -> None:
+        self.times = [*getattr(self, "times", []), *table["time"].tolist()]
+        super()._put(queue, table)
 
 
 def replayed(
@@ -30,7 +31,7 @@ def replayed(
 ) -> tuple[list[bytes], Replayer]:
     """What leaves the port, and the app for its totals."""
     with ixy.open(f"emu:pcap:,{path}/out.pcap{options}") as device:
-        app = kind(device, str(file), **settings)
+        app = kind(device, Reader(file), **settings)
         app.seconds = run_app(app, device)
         assert app.sent == device.statistics().tx_packets
         assert app.sent + app.bad_size == app.frames
@@ -90,9 +91,9 @@ def test_a_loop_begins_one_mean_gap_after_the_last_frame(tmp_path: Path) -> None
     for i, milliseconds in enumerate((0, 10, 40, 60)):
         struct.pack_into("<I", content, 24 + i * 76 + 4, milliseconds * 1_000_000)
     file.write_bytes(content)
-    out, app = replayed(tmp_path, file, kind=NotingShifts, speed=2.0, loops=6)
+    out, app = replayed(tmp_path, file, kind=NotingTimes, speed=2.0, loops=6)
     assert out == frames * 6
-    assert app.shifts == [80_000_000 * loop for loop in range(6)] + [0]  # and the end
+    assert app.times == [(80 * n + ms) * 500_000 for n in range(6) for ms in (0, 10, 40, 60)]
     assert app.timing.total == 24
     assert app.timing.outside == 0
     assert 0.22 <= app.seconds < 3
@@ -145,6 +146,40 @@ def test_a_rate_is_kept(tmp_path: Path) -> None:
     assert 0.24 < app.seconds < many(2, 20)
 
 
+def test_a_rate_is_that_of_all_queues_together(tmp_path: Path) -> None:
+    """Though all frames are of one conversation, and on one queue; loops follow at the rate."""
+    file = write_pcap(tmp_path / "in.pcap", [numbered(i) for i in range(4)], gap=10**15)
+    _, app = replayed(tmp_path, file, "?queues=3", kind=NotingTimes, rate=400, loops=2)
+    assert app.times == [2_500_000 * i for i in range(8)]
+    assert app.timing.total == 8
+
+
+@pytest.mark.parametrize("times", [(0, 40, 20), (1, 41, 21)])
+def test_a_first_time_of_zero_is_one(tmp_path: Path, times: tuple[int, ...]) -> None:
+    """The table of frames ends at each description of an interface."""
+    content = section() + interface()
+    for milliseconds in times:
+        content += enhanced("<", numbered(milliseconds), milliseconds * 1000) + interface()
+    (tmp_path / "in.pcapng").write_bytes(content)
+    _, app = replayed(tmp_path, tmp_path / "in.pcapng", kind=NotingTimes, speed=2.0, loops=2)
+    assert app.times == [ms * 500_000 for ms in (0, 40, 20, 60, 100, 80)]
+
+
+def test_times_without_end_do_not_overflow(tmp_path: Path) -> None:
+    content = section() + interface()
+    content += enhanced("<", numbered(0), 0) + enhanced("<", numbered(1), 2**64 - 1)
+    (tmp_path / "in.pcapng").write_bytes(content)
+    with ixy.open("emu:loopback") as device:
+        for speed in (1.0, 1e-9, 1e9):
+            app = Replayer(device, Reader(tmp_path / "in.pcapng"), speed=speed, loops=3)
+            app.start()
+            while app.sent < (6 if speed > 1 else 1):
+                app.workers.check()
+            app.workers.stop(5)
+            app.workers.check()
+            assert app.sent == (6 if speed > 1 else 1)
+
+
 def test_frames_of_bad_sizes_are_counted(tmp_path: Path) -> None:
     lengths = [13, 14, 10, 1519, 1518, 60, 3000, 20_000, 60, 0]
     frames = [of_length(length) for length in lengths]
@@ -168,16 +203,15 @@ def test_a_damaged_file_is_sent_up_to_the_damage(tmp_path: Path) -> None:
 def test_what_is_no_capture_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.pcap").write_text("this is no capture, it is a text")
     (tmp_path / "empty.pcap").write_bytes(b"")
-    with ixy.open("emu:loopback") as device:
-        for name in ("none.pcap", "text.pcap", "empty.pcap"):
-            with pytest.raises(PcapError, match=name):
-                Replayer(device, str(tmp_path / name))
+    for name in ("none.pcap", "text.pcap", "empty.pcap"):
+        with pytest.raises(PcapError, match=name):
+            Reader(tmp_path / name)
 
 
 def test_told_to_stop_it_stops_between_frames(tmp_path: Path) -> None:
     file = write_pcap(tmp_path / "in.pcap", [numbered(i) for i in range(3)], gap=10**11)
     with ixy.open("emu:loopback") as device:
-        app = Replayer(device, str(file), speed=1.0)
+        app = Replayer(device, Reader(file), speed=1.0)
         app.start()
         while not app.sent:
             app.workers.check()

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pcap_files import enhanced, interface, section
 
 from command import (
     IXY,
@@ -115,10 +116,12 @@ def test_every_packet_that_arrived_is_sent_or_accounted_for() -> None:
 
 
 def test_a_packet_that_cannot_be_delivered_is_dropped_once() -> None:
-    found = totals("generate", "emu:loopback?fault=corrupt-length", "--count", 5, "--time", 0.5)
+    found = totals("generate", "emu:loopback?fault=corrupt-length", "--count", 5, "--rate", 50)
     (port,) = found["ports"]
-    assert (port["tx_packets"], port["rx_packets"]) == (5, 0)
-    assert {name: n for name, n in port["dropped"].items() if n} == {"rx_damaged": 5}
+    dropped = {name: n for name, n in port["dropped"].items() if n}
+    assert dropped["rx_damaged"] >= 4  # the last one may not have been taken from the ring
+    assert sum(dropped.values()) == port["tx_packets"] == 5
+    assert port["rx_packets"] == dropped.get("unread", 0)
 
 
 def test_generate_s_object() -> None:
@@ -201,12 +204,39 @@ def test_replay_s_object(tmp_path: Path) -> None:
     assert read_pcap(tmp_path / "out.pcap") == frames[:-1] * 2
 
 
+def test_replay_waits_for_a_wire_with_a_delay(tmp_path: Path) -> None:
+    frames = [numbered(i) for i in range(COUNT)]
+    file = write_pcap(tmp_path / "in.pcap", frames)
+    totals("replay", file, f"emu:pcap:,{tmp_path}/out.pcap?delay=300000")
+    assert read_pcap(tmp_path / "out.pcap") == frames
+
+
+@pytest.mark.parametrize("device", ["emu:pcap:,{}", "emu:pcap:{},{}"])
+def test_replay_does_not_overwrite_what_it_reads(tmp_path: Path, device: str) -> None:
+    frames = [numbered(i) for i in range(COUNT)]
+    file = write_pcap(tmp_path / "x.pcap", frames)
+    done = run_ixy("replay", file, device.format(file, file))
+    assert done.returncode == 1
+    assert is_one_line(done.stderr)
+    assert "is being read" in done.stderr
+    assert read_pcap(file) == frames
+
+
+def test_replay_ends_at_a_frame_that_is_not_ethernet(tmp_path: Path) -> None:
+    content = section() + interface() + enhanced("<", numbered(0)) + interface(link=113)
+    (tmp_path / "x.pcapng").write_bytes(content + enhanced("<", numbered(1), number=1))
+    done = run_ixy("replay", tmp_path / "x.pcapng", "emu:loopback")
+    assert done.returncode == 1
+    assert is_one_line(done.stderr)
+    assert "Linux cooked" in done.stderr
+
+
 @pytest.mark.parametrize(("speed", "least"), [("1x", 0.3), ("2x", 0.15), ("30", 0.33)])
 def test_replay_s_speeds(tmp_path: Path, speed: str, least: float) -> None:
     file = write_pcap(tmp_path / "in.pcap", [numbered(i) for i in range(11)], gap=30_000_000)
     found = totals("replay", file, "emu:loopback", "--speed", speed)
     assert found["sent"] == 11
-    assert (found["timing"] is None) == (speed == "30")
+    assert found["timing"]["count"] == 11
     assert found["timing"] is None or found["timing"]["count"] == 11
     assert least - 0.03 < found["seconds"] < least + 2
 

@@ -68,6 +68,13 @@ def test_rows_of_a_run_end_with_the_totals(tmp_path: Path) -> None:
     assert int(last["dropped"]) == sum(total["dropped"].values())
 
 
+def test_a_full_disk_does_not_end_the_run() -> None:
+    found = totals(
+        "generate", "emu:loopback", "--rate", 500, "--time", 1.3, "--csv", "/dev/full", code=1
+    )
+    assert found["ports"][0]["tx_packets"] > 0
+
+
 def test_columns_and_options_are_in_the_docs() -> None:
     assert all(f"`{column}`" in DOCS for column in COLUMNS)
     for command in ("forward", "generate", "capture", "replay", "reflect", "latency", "throughput"):

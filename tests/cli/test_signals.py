@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from command import REAL, is_one_line, start_ixy, totals, write_pcap
+from command import REAL, is_one_line, keeps_to_schema, start_ixy, totals, write_pcap
 from rig import numbered
 
 pytestmark = pytest.mark.compiled
@@ -163,6 +163,15 @@ def test_a_run_cut_short_has_not_done_what_it_was_asked(number: signal.Signals) 
     await_live_line(process)
     end(process, number, 0)
     assert process.returncode == 128 + number
+
+
+def test_latency_that_waits_for_a_link_prints_its_object() -> None:
+    process = start_ixy("latency", f"emu:cable:signals-{os.getpid()}", "--time", 60, "--json")
+    await_handler(process)
+    time.sleep(2)  # it is being compiled, or has no link
+    _, found, _ = end(process, signal.SIGINT, 0)
+    keeps_to_schema("latency", found)
+    assert process.returncode == 130
 
 
 @pytest.mark.parametrize("delay", [0.7, 2.0, 4.0])

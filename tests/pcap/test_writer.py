@@ -246,6 +246,22 @@ def test_refused_paths(tmp_path, monkeypatch):
         Writer("x.pcap")
 
 
+def test_a_file_that_is_read_is_not_overwritten(tmp_path):
+    for suffix in ("pcap", "pcapng"):
+        path = tmp_path / f"x.{suffix}"
+        with Writer(path) as writer:
+            writer.write(b"frame", 5)
+        content = path.read_bytes()
+        (tmp_path / f"same.{suffix}").symlink_to(path)
+        (_, frame), *_ = Reader(path)  # a part of the file stays in memory
+        for name in (path, tmp_path / f"same.{suffix}"):
+            with pytest.raises(PcapError, match="is being read, this would overwrite it"):
+                Writer(name)
+        assert path.read_bytes() == content
+        del frame, _
+        Writer(path).close()
+
+
 def test_refused_values(tmp_path):
     for snaplen in (0, -1, MAXIMUM_SNAPLEN + 1):
         with pytest.raises(PcapError, match="must be 1 to 262144 bytes"):

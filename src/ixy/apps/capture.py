@@ -28,7 +28,7 @@ Block = np.dtype(
     [("full", "u4"), ("used", "i8"), ("frames", "i8"), ("since", "i8"), ("data", "u8")], align=True
 )
 Capture = np.dtype(
-    [("received", "u8"), ("accepted", "u8"), ("filter", "u8"), ("each", "i8")]
+    [("accepted", "u8"), ("rejected", "u8"), ("filter", "u8"), ("each", "i8")]
     + [("snaplen", "i8"), ("format", "i8"), ("block", "i8")]
 )
 
@@ -68,8 +68,8 @@ def capture_batch(rx, bufs, blocks, state):
     block.used = used
     block.frames += accepted
     free_batch(pool, bufs[:received])
-    state.received += np.uint64(received)
     state.accepted += np.uint64(accepted)
+    state.rejected += np.uint64(received - accepted)
     if BLOCK - used < BATCH * (BUF_SIZE + MAX_OVERHEAD):
         hand_over(blocks, state)
     return received, accepted
@@ -233,12 +233,12 @@ class Capturer:
         """What a file says at its end. While the run goes on, packets in the ring are none."""
         total = self.totals or self.device.statistics()
         dropped = sum(total.dropped.values())
-        received = self.taken + dropped
+        accepted = self.accepted  # once: the workers go on
+        taken = accepted + self.rejected
         if not self.workers.busy:
-            unread = max(0, total.rx_packets - self.taken)
-            received, dropped = received + unread, dropped + unread
+            dropped += max(0, total.rx_packets - taken)
         times = self._began, time.time_ns()
-        return Counts(*times, received, dropped, self.accepted, self.writer.written)
+        return Counts(*times, taken + dropped, dropped, accepted, self.writer.written)
 
     def check(self) -> None:
         """Raises what the file's disk or a worker has raised."""
@@ -269,12 +269,17 @@ class Capturer:
     @property
     def taken(self) -> int:
         """Packets taken from the rings so far."""
-        return sum(int(state[0]["received"]) for state in self._states)
+        return self.accepted + self.rejected
 
     @property
     def accepted(self) -> int:
-        """Of these, how many the filter let pass."""
+        """Of these, how many the filter let pass,"""
         return sum(int(state[0]["accepted"]) for state in self._states)
+
+    @property
+    def rejected(self) -> int:
+        """and how many it did not."""
+        return sum(int(state[0]["rejected"]) for state in self._states)
 
     @property
     def done(self) -> bool:

@@ -12,7 +12,8 @@ from ixy.memory.ordered import records
 from ixy.memory.pool import free_batch, lengths, packets
 from ixy.system import rest
 
-ETHERNET = 14  # bytes of header
+ETHERNET, TAG = 14, 4  # bytes of a header, and of a VLAN tag behind it
+TAGS = 0x8100, 0x88A8  # their EtherTypes (IEEE 802.1Q, 9.6)
 TCP, UDP = 6, 17
 
 
@@ -29,19 +30,29 @@ def turn_round(data, length, layer):
     checksum changes by that: it is a sum, whatever the order.
     """
     swap(data, 0, 6)
-    kind = np.int64(data[12]) << 8 | np.int64(data[13])
+    ip = ETHERNET
+    kind = ethertype(data, ip)
+    while kind in TAGS and length >= ip + TAG:
+        ip += TAG
+        kind = ethertype(data, ip)
     ports = 0  # where they are, 0 if there are none
-    if layer > 2 and kind == 0x0800 and length >= ETHERNET + 20 and data[14] >> 4 == 4:
-        swap(data, ETHERNET + 12, 4)
-        fragment = (data[20] & 0x1F) != 0 or data[21] != 0
-        if not fragment and (data[23] == TCP or data[23] == UDP):
-            ports = ETHERNET + 4 * (np.int64(data[14]) & 15)
-    elif layer > 2 and kind == 0x86DD and length >= ETHERNET + 40:
-        swap(data, ETHERNET + 8, 16)
-        if data[20] == TCP or data[20] == UDP:
-            ports = ETHERNET + 40
-    if layer > 3 and ports >= ETHERNET + 20 and length >= ports + 4:
+    if layer > 2 and kind == 0x0800 and length >= ip + 20 and data[ip] >> 4 == 4:
+        swap(data, ip + 12, 4)
+        fragment = (data[ip + 6] & 0x1F) != 0 or data[ip + 7] != 0
+        if not fragment and (data[ip + 9] == TCP or data[ip + 9] == UDP):
+            ports = ip + 4 * (np.int64(data[ip]) & 15)
+    elif layer > 2 and kind == 0x86DD and length >= ip + 40:
+        swap(data, ip + 8, 16)
+        if data[ip + 6] == TCP or data[ip + 6] == UDP:
+            ports = ip + 40
+    if layer > 3 and ports >= ip + 20 and length >= ports + 4:
         swap(data, ports, 2)
+
+
+@inner
+def ethertype(data, end):
+    """The type in front of what it tells of."""
+    return np.int64(data[end - 2]) << 8 | np.int64(data[end - 1])
 
 
 @compiled

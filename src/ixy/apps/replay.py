@@ -26,25 +26,20 @@ from ixy.pcap import Frame, Reader
 from ixy.system import SLICE, await_moment, back_off, now
 from ixy.traffic.flows import conversation
 from ixy.traffic.histogram import Histogram, record_value
-from ixy.traffic.pacing import due, not_sent, pacer
 from ixy.traffic.templates import MAX_SIZE
 
 BATCH = 64
 CHUNK = 16384  # frames looked up at a time
 BLOCKS = 4  # per queue: how many of those the reader may be ahead
 LEAD = 2_000_000  # ns between the first frame's arrival at a worker and its departure
+LATEST = 2**62 - 1  # ns: a sum of two such times fits into 64 bits. Until 2116, if it is a date
 SHORTEST = 14  # bytes: an Ethernet header
 LONGEST = MAX_SIZE + 4  # with a VLAN tag
 
 # A block passes between the reader, who fills it, and a worker, who empties it; without frames it
-# is the end. `shift` is how much later than recorded its frames are, ns: the loops before.
-Block = np.dtype(
-    [("full", "u4"), ("count", "i8"), ("next", "i8"), ("frames", "u8"), ("shift", "i8")],
-    align=True,
-)
-# `factor`: speed relative to the recording, 0 if the pacer alone decides. `begin`: when the first
-# frame leaves; `first`: its time stamp.
-Schedule = np.dtype([("factor", "f8"), ("begin", "i8"), ("first", "i8")])
+# is the end. The times of its frames are those at which they are due: ns since the first one was.
+Block = np.dtype([("full", "u4"), ("count", "i8"), ("next", "i8"), ("frames", "u8")], align=True)
+Schedule = np.dtype([("begin", "i8")])  # when the first frame is due; 0: all are at once
 Replay = np.dtype(
     [
         ("data", "u8"),  # the capture file
@@ -57,20 +52,19 @@ Replay = np.dtype(
 
 
 @compiled
-def due_time(schedule, frame, shift):
-    """When a frame is due, ns, by its own time stamp."""
-    age = (np.int64(frame.time) - schedule.first + shift) / schedule.factor
-    return schedule.begin + np.int64(age)
+def due_time(schedule, frame):
+    """When a frame is due, ns."""
+    return schedule.begin + np.int64(frame.time)
 
 
 @compiled
-def ready(schedule, frames, shift, most):
+def ready(schedule, frames, most):
     """How many of the next frames are due, at most so many."""
-    if schedule.factor == 0:
+    if schedule.begin == 0:
         return most
     moment = now()
     count = 0
-    while count < most and due_time(schedule, frames[count], shift) <= moment:
+    while count < most and due_time(schedule, frames[count]) <= moment:
         count += 1
     return count
 
@@ -102,18 +96,16 @@ def replay_batch(tx, bufs, frames, state):
 
 
 @compiled
-def replay_block(tx, bufs, block, state, schedule, pace, timing):
+def replay_block(tx, bufs, block, state, schedule, timing):
     """Sends what is due of a block; returns how many frames are through."""
     frames = array_at(block.frames, block.count, Frame)[block.next :]
-    wanted = due(pace, min(len(bufs), len(frames)))
-    count = ready(schedule, frames, block.shift, wanted)
+    count = ready(schedule, frames, min(len(bufs), len(frames)))
     before = state.sent
     through = replay_batch(tx, bufs, frames[:count], state)
-    not_sent(pace, wanted - through)
-    if schedule.factor:
+    if schedule.begin:
         moment = now()
         for i in range(np.int64(state.sent - before)):
-            record_value(timing, moment - due_time(schedule, frames[i], block.shift))
+            record_value(timing, moment - due_time(schedule, frames[i]))
     block.next += through
     if block.next == block.count:
         state.block = (state.block + 1) % BLOCKS
@@ -125,11 +117,11 @@ def replay_block(tx, bufs, block, state, schedule, pace, timing):
 def await_frame(block, schedule):
     """Lets a moment pass until the next frame is due."""
     frame = array_at(block.frames, block.count, Frame)[block.next]
-    await_moment(due_time(schedule, frame, block.shift) - now(), SLICE)
+    await_moment(due_time(schedule, frame) - now(), SLICE)
 
 
 @compiled
-def replay_until_told(tx, rx, bufs, blocks, state, schedule, pace, timing, control):
+def replay_until_told(tx, rx, bufs, blocks, state, schedule, timing, control):
     """One worker: a queue pair, until the end or until it is told to stop. What comes back is only
     counted.
     """
@@ -142,13 +134,12 @@ def replay_until_told(tx, rx, bufs, blocks, state, schedule, pace, timing, contr
             break
         through = 0
         if full:
-            words = block, state[0], schedule[0], pace[0], timing[0]
-            through = replay_block(tx[0], bufs, *words)
+            through = replay_block(tx[0], bufs, block, state[0], schedule[0], timing[0])
         received = rx_batch(rx[0], bufs)
         free_batch(pool_of(rx[0]), bufs[:received])
         state[0].received += np.uint64(received)
         idle = 0 if through or received else idle + 1
-        if idle and full and schedule[0].factor > 0:
+        if idle and full and schedule[0].begin:
             await_frame(block, schedule[0])
         elif idle:
             back_off(idle)
@@ -163,21 +154,21 @@ def assign(frames, data, queues, queue_of):
 
 
 class Replayer:
-    """Replays a capture file from an open device, `loops` times. Conversations are spread over its
+    """Replays a capture from an open device, `loops` times. Conversations are spread over its
     queues: each stays in order.
 
     `speed`: a factor of the recorded speed, None for as fast as possible; or `rate` in packets per
-    second. At a factor each frame has a time at which it is due: so long after the first one as it
-    was recorded, divided by the factor, and `timing` counts how much later than that it left (ns).
-    A loop begins one mean gap of the recording after the last frame of the loop before; these times
-    are all computed from the one beginning, so no error adds up. Raises PcapError for a file that
-    cannot be read.
+    second. Unless it is as fast as possible each frame has a time at which it is due, and `timing`
+    counts how much later than that it left (ns). At a factor that is so long after the first one as
+    it was recorded, divided by the factor; a loop begins one mean gap of the recording after the
+    last frame of the loop before. These times are all computed from the one beginning, so no error
+    adds up.
     """
 
     def __init__(
         self,
         device: Device,
-        path: str,
+        reader: Reader,
         *,
         speed: float | None = None,
         rate: float | None = None,
@@ -187,10 +178,10 @@ class Replayer:
         self.warning: str | None = None
         self.frames = 0  # read from the file so far, all loops together
         self.workers = Workers()
-        self._reader = Reader(path)
-        self._schedule = records(1, Schedule)
-        self._schedule[0]["factor"] = speed or 0
+        self._reader = reader
+        self._speed, self._rate = speed, rate
         self._timed = bool(speed or rate)
+        self._schedule = records(1, Schedule)
         queues = range(len(device.tx))
         self._blocks = [records(BLOCKS, Block) for _ in queues]
         self._tables: list[list[Any]] = [[None] * BLOCKS for _ in queues]  # what blocks point to
@@ -201,8 +192,7 @@ class Replayer:
         for i in queues:
             self._states[i][0]["data"] = address_of(self._reader.data)
             pair = device.tx[i].record, device.rx[i].record
-            pace = pacer(rate / len(queues) if rate else None)
-            words = self._blocks[i], self._states[i], self._schedule, pace, self._timings[i].record
+            words = self._blocks[i], self._states[i], self._schedule, self._timings[i].record
             bufs = np.zeros(BATCH, np.uint32)
             loop = partial(replay_until_told, *pair, bufs, *words, self.workers.control)
             self._loops.append(loop)
@@ -212,40 +202,51 @@ class Replayer:
         self.workers.start(self._loops, self.device, beside=self._read, urgent=self._timed)
 
     def _read(self) -> None:
-        timed = self._schedule[0]["factor"] > 0
         self._spread(np.zeros(0, Frame))  # compiled before anything is due
-        while self.workers.word == HOLD or (timed and self._waits_for_link()):
+        while self.workers.word == HOLD or (self._timed and self._waits_for_link()):
             time.sleep(0.0005)
-        shift = 0
+        age = 0
         for loop in range(self.loops):
             if loop:
                 self._reader.rewind()
-            shift += self._read_once(shift)
+            age = min(age + self._read_once(age), LATEST)
         for queue in range(len(self._blocks)):
-            self._put(queue, np.zeros(0, Frame), 0)
+            self._put(queue, np.zeros(0, Frame))
 
     def _waits_for_link(self) -> bool:
         return self.workers.word == RUN and not self.device.link_speed()
 
-    def _read_once(self, shift: int) -> int:
-        """Hands out the frames of one loop, `shift` ns later than recorded; returns how long it
-        takes until the next one begins.
+    def _read_once(self, age: int) -> int:
+        """Hands out the frames of one loop, which begins so many ns, as recorded, after the first
+        one; returns how long it takes until the next one begins.
         """
-        first = last = 0
+        first, last = None, 0
         while len(table := self._reader.read(CHUNK)) and self.workers.word == RUN:
-            first = first or int(table["time"][0])
-            last = max(last, int(table["time"].max()))
+            times = np.minimum(table["time"], LATEST).astype(np.int64)
+            first = int(times[0]) if first is None else first
+            last = max(last, int(times.max()))
+            if self._timed:
+                table["time"] = self._due(times - first + age)
+                self._schedule[0]["begin"] = (
+                    self._schedule[0]["begin"] or time.monotonic_ns() + LEAD
+                )
             self.frames += len(table)
-            parts = self._spread(table)
-            if self._schedule[0]["begin"] == 0:
-                self._schedule[0]["first"] = first
-                self._schedule[0]["begin"] = time.monotonic_ns() + LEAD
-            for queue, part in enumerate(parts):
+            for queue, part in enumerate(self._spread(table)):
                 if len(part):
-                    self._put(queue, part, shift)
+                    self._put(queue, part)
         self.warning = self._reader.warning
         gaps = self._reader.frames - 1
-        return last - first + (last - first) // gaps if gaps > 0 else 0
+        span = last - (first or 0)
+        return span + span // gaps if gaps > 0 else 0
+
+    def _due(self, ages: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """When the next frames are due, of such ages as they were recorded (ns)."""
+        if self._rate:
+            due = np.arange(self.frames, self.frames + len(ages)) * (1e9 / self._rate)
+        else:
+            assert self._speed
+            due = ages / self._speed
+        return due.clip(0, LATEST)  # an age is negative where a clock was set back
 
     def _spread(self, table: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
         """A table for each queue, in the order of the file."""
@@ -256,7 +257,7 @@ class Replayer:
         assign(table if JIT else interpretable(table), self._reader.data, queues, queue_of)
         return [table[queue_of == queue] for queue in range(queues)]
 
-    def _put(self, queue: int, table: np.ndarray[Any, Any], shift: int) -> None:
+    def _put(self, queue: int, table: np.ndarray[Any, Any]) -> None:
         index = self._next[queue]
         block = self._blocks[queue][index]
         while block["full"]:
@@ -264,7 +265,7 @@ class Replayer:
                 return
             time.sleep(0.0005)
         self._tables[queue][index] = table
-        block["count"], block["next"], block["shift"] = len(table), 0, shift
+        block["count"], block["next"] = len(table), 0
         block["frames"] = address_of(table)
         block["full"] = 1
         self._next[queue] = (index + 1) % BLOCKS
@@ -289,8 +290,8 @@ class Replayer:
 
     @property
     def timing(self) -> Histogram | None:
-        """How much later than due frames left, ns; None where they have no time of their own."""
-        if self._schedule[0]["factor"] == 0:
+        """How much later than due frames left, ns; None where that is as fast as possible."""
+        if not self._timed:
             return None
         timing = Histogram()
         for each in self._timings:

@@ -100,7 +100,7 @@ def command(
         session.results = {
             "received": total.rx_packets + sum(total.dropped.values()),
             "written": app.writer.written,
-            "filtered": app.taken - app.accepted,
+            "filtered": app.rejected,
             **({"files": app.writer.names} if rotates else {}),
         }
         if app.reader_gone and session.bounded:

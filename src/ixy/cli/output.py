@@ -1,6 +1,5 @@
 """What a run leaves besides its totals: rows of a CSV file, metrics for Prometheus, a plot."""
 
-import contextlib
 import csv
 from collections.abc import Callable, Sequence
 from typing import IO, TYPE_CHECKING, Annotated
@@ -49,6 +48,8 @@ class Output:
         self._csv, self._prometheus, self._plot = csv, prometheus, plot
         self.paint: Callable[[Figure], None] | None = None
         self.samples: list[Sample] = []
+        self.warning: str | None = None
+        """What could not be left, if anything."""
         self._file: IO[str] | None = None
         self._metrics: Metrics | None = None
 
@@ -79,7 +80,11 @@ class Output:
         if self._metrics:
             self._metrics.sample = sample
         if self._file and before:
-            self._write(before, sample)
+            try:
+                self._write(before, sample)
+                self._file.flush()  # whoever watches it sees whole rows
+            except OSError as error:
+                self._close(error)
 
     def _write(self, before: Sample, sample: Sample) -> None:
         assert self._file
@@ -92,15 +97,23 @@ class Output:
                 + [sum(new["dropped"].values()), round(rx.pps, 3), round(tx.pps, 3)]
                 + [round(figure, 6) for figure in (rx.mbit, tx.mbit, rx.wire, tx.wire)]
             )
-        self._file.flush()  # whoever watches it sees whole rows
+
+    def _close(self, error: OSError | None = None) -> None:
+        """Closes the CSV file. If it cannot be written the run goes on without it."""
+        file, self._file = self._file, None
+        try:
+            if file:
+                file.close()
+        except OSError as late:
+            error = error or late
+        if error:
+            self.warning = f"--csv {self._csv}: {error.strerror}: rows are missing"
 
     def end(self, addresses: Sequence[str]) -> None:
         """Closes file and port, draws the plot of a run that began. Raises IxyError if not."""
-        with contextlib.ExitStack() as closing:
-            if self._file:
-                closing.callback(self._file.close)
-            if self._metrics:
-                closing.callback(self._metrics.close)
+        self._close()
+        if self._metrics:
+            self._metrics.close()
         if self._plot and (self.paint or len(self.samples) > 1):
             from ixy.cli import plots
 

@@ -36,9 +36,11 @@ def command(
         [device], as_json=as_json, bounded=True, results=nothing, output=output
     ) as session:
         from ixy.apps.replay import Replayer
+        from ixy.pcap import Reader
 
+        reader = Reader(file)  # before the device, which may write to a file
         (opened,) = session.open(queues)
-        app = Replayer(opened, file, speed=factor, rate=rate, loops=loop)
+        app = Replayer(opened, reader, speed=factor, rate=rate, loops=loop)
         session.run(
             app,
             seconds,
@@ -65,9 +67,10 @@ def parse_speed(text: str) -> tuple[float | None, float | None]:
         value = float(number)
     except ValueError:
         value = 0.0
-    if not 0 < value < float("inf"):
+    if not 1e-9 <= value <= 1e9:
         raise IxyError(
-            f"--speed {text}: give it max, a factor such as 1x or 0.5x, or packets per second"
+            f"--speed {text}: give it max, a factor such as 1x or 0.5x, or packets per second, up"
+            " to 1e9"
         )
     return (value, None) if text.endswith("x") else (None, value)
 

@@ -19,6 +19,7 @@ LOOK = 0.25  # and between two looks at whether the devices are well
 LINK_TIMEOUT = 10.0  # seconds
 DRAIN = 1.0  # seconds for the last packets at the end of a run,
 LAST_MOMENT = 0.05  # and when it was cut short
+LONGEST_WAY = 1.5  # seconds: an emulated wire's longest delay, and more
 
 NOTHING: dict[str, Any] = {  # a Statistics before there is any; the class would import the compiler
     "rx_packets": 0, "rx_bytes": 0, "tx_packets": 0, "tx_bytes": 0, "dropped": {},
@@ -144,10 +145,19 @@ class Session:
         if not signals.received:
             for device in self.devices:
                 device.flush()
+            self._await_arrival()
         self.statistics = [device.statistics() for device in self.devices]
         for device in self.devices:
             if device.beyond.warning:
                 self.warn(device.beyond.warning)
+
+    def _await_arrival(self) -> None:
+        """Waits until what was sent has got through wires that hold it back on purpose."""
+        deadline = time.monotonic() + LONGEST_WAY
+        while any(device.beyond.under_way for device in self.devices):
+            if signals.received or time.monotonic() > deadline:
+                break
+            time.sleep(0.001)
 
     def _begin(self, app: App) -> float:
         """Waits for the compiler, lets the workers go and waits for a link. Returns when the run
@@ -156,6 +166,7 @@ class Session:
         while not (app.workers.running and all(device.beyond.settled for device in self.devices)):
             if signals.received:
                 return time.monotonic()
+            app.workers.check()
             time.sleep(TICK)
         begin = time.monotonic()
         app.workers.go()
@@ -166,6 +177,7 @@ class Session:
             if time.monotonic() > deadline:
                 for device in self.devices:
                     device.wait_for_link(0)
+            app.workers.check()
             time.sleep(TICK)
             begin = time.monotonic()
         return begin
@@ -180,6 +192,7 @@ class Session:
         due = begin + 1.0
         before = self._sample(0.0)
         while not signals.received and not app.done and app.workers.busy:
+            app.workers.check()
             time.sleep(TICK)
             moment = time.monotonic()
             if seconds is not None and moment - begin >= seconds:
@@ -218,6 +231,8 @@ class Session:
         if self.seconds:
             self.output.add(Sample(self.seconds, ports, self._counters()))
         self.output.end(self.addresses)
+        if self.output.warning:
+            self.warn(self.output.warning)
 
     def _print(self, ports: Sequence[dict[str, Any]]) -> None:
         """Totals are lines for people, or one JSON object."""

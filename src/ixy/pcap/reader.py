@@ -1,7 +1,6 @@
 """`Reader`: a capture file in memory, and the table of the frames in it."""
 
 import errno
-import mmap
 import os
 import stat
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import numpy.typing as npt
 
 from ixy.pcap import classic, pcapng
 from ixy.pcap.classic import Classic
+from ixy.pcap.mapped import map_file
 from ixy.pcap.pcapng import Pcapng
 from ixy.pcap.scan import Bytes, Frame, PcapError, Scanner
 
@@ -134,8 +134,7 @@ def _load(path: str, name: str) -> Bytes:
                 raise PcapError(f"{name} is a device: name a pcap or pcapng file, or pipe one in")
             if stat.S_ISREG(status.st_mode) and status.st_size:
                 with suppress(OSError):  # some file systems cannot map
-                    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                    return np.frombuffer(mapped, np.uint8)
+                    return map_file(file)
             return np.frombuffer(file.read(), np.uint8)
     except OSError as error:
         words = _READ_ERRORS.get(error.errno or 0, f"cannot read {{}} ({error.strerror}): {_AGAIN}")

@@ -19,6 +19,7 @@ from ixy.pcap.blocks import (
     section_header,
 )
 from ixy.pcap.encode import MAX_OVERHEAD, PCAP, PCAPNG, encode
+from ixy.pcap.mapped import is_mapped
 from ixy.pcap.scan import ETHERNET, MAXIMUM_SNAPLEN, Bytes, PcapError
 
 _FORMATS = {".pcap": PCAP, ".pcapng": PCAPNG}
@@ -37,7 +38,8 @@ class Writer:
 
     `path` may be an open descriptor, which stays open. `snaplen` is the most bytes kept of a frame,
     `interface` what a pcapng file notes down of their port: it may change until `describe`.
-    Raises PcapError, one line, for another suffix, a file that cannot be created, a full disk.
+    Raises PcapError, one line, for another suffix, a file that cannot be created or that a Reader
+    has in memory, a full disk.
 
         with Writer("x.pcapng") as writer:
             writer.write(frame, time)
@@ -65,6 +67,8 @@ class Writer:
         self._block: Bytes = np.empty(_BLOCK, np.uint8)
         self._filled = 0  # bytes of _block
         self._described = self.format == PCAP
+        if is_mapped(path):
+            raise PcapError(f"{self.name} is being read, this would overwrite it: choose another")
         try:
             own = not isinstance(path, int)
             self._file = open(path, "wb", buffering=0, closefd=own)  # noqa: SIM115

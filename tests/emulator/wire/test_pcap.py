@@ -9,6 +9,7 @@ import dpkt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pcap_files import enhanced, interface, section
 
 from ixy.emulator.wire import plug_in
 from ixy.emulator.wire.pcap import BLOCK, Pcap
@@ -166,6 +167,17 @@ def test_pace_real_keeps_the_gaps(tmp_path: Path) -> None:
     assert all(gap > 0.005 for gap in gaps)
 
 
+def test_pace_real_from_a_time_of_zero(tmp_path: Path) -> None:
+    """The table of frames ends at each description of an interface."""
+    path = tmp_path / "in.pcapng"
+    frames = [enhanced("<", numbered(i), i * 50_000) + interface() for i in range(3)]
+    path.write_bytes(section() + interface() + b"".join(frames))
+    with Nic(Pcap(f"{path},", pace="real")) as nic:
+        begin = time.monotonic()
+        assert len(receive_all(nic)) == 3
+        assert time.monotonic() - begin > 0.099
+
+
 def test_pace_fast_does_not(tmp_path: Path) -> None:
     path = tmp_path / "in.pcap"
     path.write_bytes(capture([numbered(i) for i in range(5)], gap=10**10))
@@ -200,6 +212,7 @@ def test_neither_file() -> None:
         ("empty.pcap,", "empty"),
         ("text.pcap,", "not a capture"),
         ("good.pcap,good.pcap", "overwrite"),
+        ("missing.pcap,good.pcap", "no file missing.pcap"),
         ("good.pcap,folder/x/y.pcap", "y.pcap"),
         (",out.txt", "out.txt"),
     ],

@@ -6,13 +6,11 @@ with. A frame of fewer than 60 bytes is padded on the wire, as a network card wo
 that was cut by the snap length arrives as cut.
 """
 
-import os
-
 import numpy as np
 
 from ixy.compiled import compiled
 from ixy.emulator.wire.base import Wire, WireRecord
-from ixy.emulator.wire.frames import HEADER, LONGEST, FrameRing, drop, is_empty, peek, put, rewind
+from ixy.emulator.wire.frames import LONGEST, drop, holds_frames, is_empty, peek, put, rewind
 from ixy.errors import IxyError
 from ixy.memory.ordered import address_of, array_at
 from ixy.pcap import MAX_OVERHEAD, Frame, Reader, Writer, encode
@@ -51,8 +49,6 @@ class Pcap(Wire):
             raise IxyError(f"pcap:{files}: give it pcap:IN,OUT (either may be empty)")
         if pace not in PACES:
             raise IxyError(f"pace={pace}: give it one of {', '.join(PACES)}")
-        if source and target and os.path.exists(target) and os.path.samefile(source, target):
-            raise IxyError(f"{target} would overwrite what is read from it: choose another name")
         self._reader = Reader(source) if source else None
         self._writer = Writer(target) if target else None
         self._block = np.zeros(BLOCK, np.uint8)
@@ -76,7 +72,7 @@ class Pcap(Wire):
             self._table = self._reader.read(CHUNK)  # kept: compiled code reads it
             self._exhausted = len(self._table) == 0
             self.warning = self._reader.warning
-            if state["first"] == 0 and len(self._table):
+            if state["frames"] == 0 and len(self._table):
                 state["first"] = self._table["time"][0]
             state["frames"], state["count"], state["next"] = (
                 address_of(self._table),
@@ -92,8 +88,7 @@ class Pcap(Wire):
         """Whether all frames of IN have been handed to the port; None without IN."""
         if self._reader is None:
             return None
-        ring = np.frombuffer(self.rings.view(0, HEADER), FrameRing)[0]
-        return self._exhausted and bool(ring["head"] == ring["tail"])
+        return self._exhausted and not holds_frames(self.rings, 0)
 
     def drops(self) -> dict[str, int]:
         """Frames of IN that no wire carries."""
