@@ -475,9 +475,11 @@ WRITABLE = {
 RX_VP, RX_UDPCS, RX_L4CS, RX_IPCS, RX_PIF = 1 << 3, 1 << 4, 1 << 5, 1 << 6, 1 << 7
 RX_VEXT, RX_UDPV = 1 << 9, 1 << 10
 RX_TCPE, RX_IPE = 1 << 30, 1 << 31
-# Of a transmit descriptor's command: its type, VLAN tag inserted, segments made (7.2.3.2.4)
+# Of a transmit descriptor's command: its type, VLAN tag inserted, segments made (7.2.3.2.4), and of
+# a legacy one's, checksum inserted (7.2.3.2.1)
 TX_STAMP = 1 << 19  # the packet's time is taken (IEEE 1588)
 TX_DTYP, TX_CONTEXT, TX_VLE, TX_TSE = 15 << 20, 2 << 20, 1 << 30, 1 << 31
+TX_IC = 1 << 26
 # And of its options: IP's and the transport's checksum inserted
 TX_IXSM, TX_TXSM = 1 << 8, 1 << 9
 # Of a context's type word: IPv4, and the transport (7.2.3.2.3)

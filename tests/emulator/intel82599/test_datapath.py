@@ -382,3 +382,63 @@ def test_a_sent_descriptor_is_written_back(transmitter: Bare) -> None:
     assert done[12:] == bytes.fromhex("01000000")  # DD
     assert transmitter.read(0x6010) == 1  # TDH
     assert transmitter.read(0x6018) == 1
+
+
+# Rings that change while they are used, and legacy descriptors
+
+
+@pytest.mark.parametrize("head", [5, 7, 8, 10])
+def test_a_ring_made_shorter_while_it_is_used(head: int) -> None:
+    """A head that is outside then must not be used: the queues stop until they are enabled anew."""
+    bare = Bare(size=16)
+    bare.receiver()
+    bare.transmitter()
+    for slot in range(head):
+        bare.describe(slot, FRAME | 60, data=numbered(slot))
+        assert arrived(bare, numbered(slot), slot)
+    assert len(bare.send(head)) == head
+    bare.describe(head, FRAME | 60, data=numbered(head))
+    for length, control, value in ((0x1008, 0x2100, 0x02000002), (0x6008, 0x6028, 1 << 25)):
+        bare.write(length, 128)  # RDLEN, TDLEN: 8 descriptors
+        bare.write(control, value)  # SRRCTL, TXDCTL
+    bare.write(0x1018, (head + 2) % 8)  # RDT
+    inside = head < 8
+    assert arrived(bare, numbered(head), head) == inside
+    assert bare.send((head + 1) % 8) == ([numbered(head)] if inside else [])
+    for control in (0x1028, 0x6028):
+        bare.write(control, 0)
+    bare.receiver()
+    bare.write(0x6028, 1 << 25)
+    bare.describe(0, FRAME | 60, data=numbered(99))
+    assert bare.send(1) == [numbered(99)]
+    bare.wire.arrive(numbered(98))
+    bare.step()
+    assert bare.peek(RX_BUFFERS, 60) == numbered(98)
+    assert bare.read(0x1010) == 1
+    bare.close()
+
+
+@pytest.mark.parametrize("length", [60, 100, 2500])
+def test_a_legacy_write_back_by_its_bytes(bare: Bare, length: int) -> None:
+    """Section 7.1.5: length, no checksum, DD and EOP, no errors, no tag; the address stays."""
+    bare.receiver()
+    bare.write(0x2100, 2)  # SRRCTL: legacy
+    bare.write(0x4240, 0x00010407)  # HLREG0.JUMBOEN
+    bare.write(0x4268, 9018 << 16)  # MAXFRS
+    frame = of_length(length)
+    bare.wire.arrive(frame)
+    bare.step()
+    for slot, part in enumerate([2048, length - 2048] if length > 2048 else [length]):
+        address = struct.pack("<Q", bare.iova + RX_BUFFERS + SLOT * slot)
+        status = 1 if length > 2048 and slot == 0 else 3
+        assert bare.received(slot) == address + struct.pack("<HHBBH", part, 0, status, 0, 0)
+        assert bare.peek(RX_BUFFERS + SLOT * slot, part) == frame[2048 * slot :][:part]
+
+
+def test_a_legacy_write_back_has_the_tag_and_what_checksums_say(bare: Bare) -> None:
+    bare.receiver()
+    bare.write(0x2100, 2)
+    bare.write(0x1028, 1 << 25 | 1 << 30)  # RXDCTL.ENABLE, VME
+    bare.wire.arrive(tagged(of_length(100), 0x2007))
+    bare.step()
+    assert bare.received(0)[8:] == struct.pack("<HHBBH", 100, 0, 0x0B, 0, 0x2007)  # VP

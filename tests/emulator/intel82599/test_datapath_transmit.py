@@ -386,3 +386,43 @@ def test_what_goes_wrong_while_it_is_asked(bare: Bare) -> None:
     bare.receiver()
     assert str(bare.model.failure) == "no memory: free some"
     assert bare.model.fault() is not None
+
+
+# Legacy descriptors (7.2.3.2.1)
+
+IC, VLE = 1 << 26, 1 << 30
+LEGACY = EOP | IFCS | RS
+
+
+@pytest.mark.parametrize("sizes", [[60], [14, 86], [50, 1, 500]])
+def test_a_frame_of_legacy_descriptors(transmitter: Bare, sizes: list[int]) -> None:
+    frame, at = of_length(sum(sizes)), 0
+    for slot, size in enumerate(sizes):
+        last = slot == len(sizes) - 1
+        transmitter.describe(slot, LEGACY & ~(0 if last else EOP) | size, data=frame[at:][:size])
+        at += size
+    assert transmitter.send(len(sizes)) == [frame.ljust(60, b"\0")]
+    for slot in range(len(sizes)):
+        assert transmitter.peek(TX_RING + 16 * slot + 12, 1) == b"\1"  # DD
+    assert transmitter.read(0x6010) == len(sizes)  # TDH
+
+
+@pytest.mark.parametrize("size", [60, 77])
+def test_a_legacy_descriptor_s_checksum_and_tag(transmitter: Bare, size: int) -> None:
+    """CSS 14, CSO 20: the sum of all behind byte 14 goes to bytes 20 and 21."""
+    frame = ethernet(bytes(range(size - 14)))
+    transmitter.write(0x4A80, 0x81000001)  # DMATXCTL.VT, TE
+    transmitter.describe(0, LEGACY | IC | VLE | 20 << 16 | size, data=frame)
+    transmitter.poke(TX_RING + 12, struct.pack("<BBH", 0, 14, 0x2007))
+    data = frame[14:] + bytes(size % 2)
+    total = sum(struct.unpack(f">{len(data) // 2}H", data)) % 0xFFFF
+    summed = frame[:20] + struct.pack(">H", 0xFFFF - total) + frame[22:]
+    assert transmitter.send(1) == [summed[:12] + b"\x81\0\x20\x07" + summed[12:]]
+
+
+def test_a_legacy_checksum_outside_the_frame_is_none(transmitter: Bare) -> None:
+    for slot, place in enumerate((59, 60, 255)):
+        transmitter.describe(slot, LEGACY | IC | place << 16 | 60, data=numbered(slot))
+    transmitter.describe(3, LEGACY | IC | 20 << 16 | 60, data=numbered(3))
+    transmitter.poke(TX_RING + 16 * 3 + 12, struct.pack("<BBH", 0, 60, 0))  # CSS
+    assert transmitter.send(4) == [numbered(slot) for slot in range(4)]

@@ -33,6 +33,7 @@ Queue = np.dtype(
         ("buffer", "i8"),  # bytes of a receive buffer (SRRCTL)
         ("drop", "u8"),  # SRRCTL.DROP_EN
         ("untag", "u8"),  # RXDCTL.VME: VLAN tags are stripped
+        ("legacy", "u8"),  # SRRCTL.DESCTYPE is 0: write-backs have the legacy format
         ("contexts", Context, 2),  # of transmission
         ("segmented", "i8"),  # bytes that have been sent of the payload at the head
         ("cause", "u8"),  # the interrupt cause that it raises (IVAR): a bit, or 0

@@ -96,6 +96,7 @@ class Queues(Storage):
         queue["buffer"] = max(sheet.SRRCTL.BSIZEPACKET.of(srrctl), 1) * 1024
         queue["untag"] = sheet.RXDCTL.VME.of(self._word("RXDCTL", index))
         queue["drop"] = sheet.SRRCTL.DROP_EN.of(srrctl)
+        queue["legacy"] = sheet.SRRCTL.DESCTYPE.of(srrctl) == 0
         self._configure_ring(
             queue, "RD", index, self._word("RXDCTL", index) & sheet.RXDCTL.ENABLE.mask != 0
         )
@@ -111,13 +112,14 @@ class Queues(Storage):
 
     def _configure_ring(self, queue: Any, prefix: str, index: int, enabled: bool) -> None:
         """Where a queue's descriptors are, here: nowhere unless it is enabled and all of them are
-        mapped.
+        mapped, nor if the ring has been made so short meanwhile that its head is outside.
         """
         length = self._word(f"{prefix}LEN", index) & 0xFFF80
         iova = self._word(f"{prefix}BAL", index) & ~127 | self._word(f"{prefix}BAH", index) << 32
         queue["size"] = length // 16
-        mapped = enabled and length and self.look_up(iova, length)
-        queue["ring"] = mapped or 0
+        inside = enabled and queue["head"] < queue["size"]
+        queue["ring"] = self.look_up(iova, length) if inside else 0
+        queue["tail"] = queue["head"]  # it is read anew
         for field, name in (("head_register", f"{prefix}H"), ("tail_register", f"{prefix}T")):
             queue[field] = self.registers_address + sheet.WHOLE.registers[name].offsets[index]
 

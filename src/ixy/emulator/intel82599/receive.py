@@ -27,6 +27,7 @@ from ixy.emulator.wire.frames import SHORTEST, drop, is_full, peek
 from ixy.memory.ordered import Word, array_at, copy_bytes, load_acquire, store_release
 
 DESCRIPTOR = np.uint64(sheet.RxDescriptor.itemsize)
+BYTE = np.uint64(0xFF)
 RX_MISS = np.uint64(sheet.EICR.RX_MISS.mask)
 
 
@@ -177,13 +178,26 @@ def deliver(port, queue, frame, length, info, rss, status):
             last = np.uint64(sheet.RX_EOP | status) | tag << np.uint64(48)
         word = np.uint64(sheet.RX_DD | (part | port.wrong_length) << 32) | last
         place = queue.ring + np.uint64(head) * DESCRIPTOR
-        post(port, place, np.uint64(info) | np.uint64(rss) << np.uint64(32), word)
+        if queue.legacy:
+            post(port, place, descriptor.buffer, legacy_form(word))
+        else:
+            post(port, place, np.uint64(info) | np.uint64(rss) << np.uint64(32), word)
         head = head + 1 if head + 1 < queue.size else 0
     queue.head = head
     store_release(array_at(queue.head_register, 1, Word)[0], "value", head)
     port.counts[QPRC] += np.uint64(1)
     port.counts[QBRC] += np.uint64(posted)
     port.raised |= queue.cause
+
+
+@inner
+def legacy_form(word):
+    """Length, status, errors and tag of an advanced write-back, as a legacy one has them (7.1.5);
+    it reports no checksum.
+    """
+    status, errors = word & BYTE, word >> np.uint64(24) & BYTE
+    rest = word >> np.uint64(32) & np.uint64(0xFFFF) | word & np.uint64(0xFFFF << 48)
+    return rest | status << np.uint64(32) | errors << np.uint64(40)
 
 
 @inner

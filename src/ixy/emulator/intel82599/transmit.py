@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from ixy.compiled import apart, call, inner
+from ixy.compiled import apart, call, compiled, inner
 from ixy.datasheets import intel82599_device as sheet
+from ixy.emulator.intel82599.checksum import store_checksum, word_sum
 from ixy.emulator.intel82599.offload import (
     edit_segment,
     insert_checksums,
@@ -54,14 +55,18 @@ def send(port, wire, queue, tail):
     command = first
     end = queue.head
     total = command & 0xFFFF
-    while not command & sheet.TX_EOP and command & sheet.TX_DTYP == sheet.TX_DATA:
+    is_legacy = not command & sheet.TX_DEXT
+    while not command & sheet.TX_EOP and (is_legacy or command & sheet.TX_DTYP == sheet.TX_DATA):
         end = end + 1 if end + 1 < queue.size else 0
         if end == tail:
             return queue.head  # the rest of the frame has not been handed over yet
         command = np.int64(ring[np.uint64(end)].command)
         total += command & 0xFFFF
     after = end + 1 if end + 1 < queue.size else 0
-    if command & (sheet.TX_DEXT | sheet.TX_DTYP) == sheet.TX_DEXT | sheet.TX_DATA:
+    if is_legacy:
+        if not apart(send_legacy, (port, wire, queue, first, options, total)):
+            return queue.head
+    elif command & (sheet.TX_DEXT | sheet.TX_DTYP) == sheet.TX_DEXT | sheet.TX_DATA:
         changes = first & (sheet.TX_VLE | sheet.TX_TSE) | options & (sheet.TX_IXSM | sheet.TX_TXSM)
         if changes:
             if not offload(port, first, options, total):
@@ -90,6 +95,31 @@ def send_as_it_is(port, wire, queue, command, total):
         if command & sheet.TX_STAMP:
             apart(stamp_sent, (port,))
         hand_over(port, wire, target, total, size)
+    return True
+
+
+@compiled
+def send_legacy(port, wire, queue, command, options, total):
+    """Sends a frame of legacy descriptors, with the checksum and the tag for which its first one
+    asks (7.2.3.2.1); returns False if it must wait. One that brings its own CRC has neither.
+    """
+    if not command & sheet.TX_IFCS or not command & (sheet.TX_IC | sheet.TX_VLE):
+        return send_as_it_is(port, wire, queue, command & sheet.TX_IFCS, total)
+    tag = 4 if command & sheet.TX_VLE else 0
+    if not LEAST_SENT <= total <= sheet.LONGEST_SENT:
+        return True
+    size = max(total + tag, SHORTEST) if port.pad else total + tag
+    target = reserve(wire.tx, size)
+    frame = target + np.uint64(tag)
+    if target == 0 or not gather(port, queue, frame, 0, total):
+        return False
+    place, start = command >> 16 & 0xFF, options >> 8 & 0xFF  # CSO, CSS
+    if command & sheet.TX_IC and start < total and place + 2 <= total:
+        whole = word_sum(frame + np.uint64(start), total - start)
+        store_checksum(frame + np.uint64(place), whole, np.uint64(0))
+    if tag:
+        insert_tag(port, target, total + tag, options >> 16)
+    hand_over(port, wire, target, total + tag, size)
     return True
 
 
