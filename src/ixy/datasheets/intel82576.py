@@ -13,7 +13,7 @@ MODELS = {  # PCI device ids of the families that share this programming interfa
     "i350-sgmii": 0x1524,
 }  # fmt: skip
 QUEUES = RSS_QUEUES = 8  # the 82576 has 16, the I350 8
-TX_THRESHOLDS = {"PTHRESH": 8, "HTHRESH": 1, "WTHRESH": 4}
+TX_THRESHOLDS = {"PTHRESH": 8, "HTHRESH": 1, "WTHRESH": 1}
 
 
 class CTRL(Fields):

@@ -17,7 +17,7 @@ MAX_ITR = 511 * 2.048  # us between interrupts (8.2.3.5.12)
 QUEUE_CAUSES = 16  # queues that have a bit of their own in EICR (8.2.3.5.1)
 QUEUES = 64  # queue pairs used here; the device has 128
 RSS_QUEUES = 16  # a redirection table entry has 4 bits (8.2.3.7.15)
-TX_THRESHOLDS = {"PTHRESH": 36, "HTHRESH": 8, "WTHRESH": 4}  # 7.2.3.4.1
+TX_THRESHOLDS = {"PTHRESH": 36, "HTHRESH": 8, "WTHRESH": 1}  # more would wait for EITR: 7.2.3.5
 
 
 class CTRL(Fields):

@@ -93,7 +93,7 @@ def test_what_the_device_is_told() -> None:
         assert read(0x4240) & 0x407 == 0x403  # HLREG0: CRC, strip, pad; no jumbo frames
         assert read(0x2F00) & 0x063E0002 == 0x06000002  # RDRXCTL
         assert read(0x42A0) & 0xE000 == 0x6000  # AUTOC.LMS
-        assert read(0x6028) & 0x7F7F7F == 36 | 8 << 8 | 4 << 16  # TXDCTL thresholds
+        assert read(0x6028) & 0x7F7F7F == 36 | 8 << 8 | 1 << 16  # TXDCTL thresholds
         assert read(0x4900) & 0x40 == 0  # RTTDCS.ARBDIS
         assert read(0x18) & 0x10000  # CTRL_EXT.NS_DIS
         assert read(0x4268) >> 16 == 1518  # MAXFRS
