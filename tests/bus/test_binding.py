@@ -62,6 +62,23 @@ def test_the_old_driver_is_remembered_over_two_binds(sysfs: FakeSysfs) -> None:
     assert unbind(card) == "ixgbe-of-the-vendor"
 
 
+def test_a_note_that_cannot_be_left_is_one_line(sysfs: FakeSysfs, monkeypatch, tmp_path) -> None:
+    card = sysfs.add(group=7)
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(binding, "NOTES", tmp_path / "file")
+    with pytest.raises(IxyError, match=CARD):
+        bind(card)
+    assert card.driver == "ixgbe"
+    assert sysfs.orders == []
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(IxyError, match=r"you may not take it from ixgbe: be root"):
+        bind(card)
+
+
 def test_after_a_reboot_the_kernel_chooses(sysfs: FakeSysfs) -> None:
     sysfs.load("ixgbe")
     card = sysfs.add(group=7, driver="vfio-pci")

@@ -14,6 +14,7 @@ import pytest
 
 import ixy
 from ixy.bus.function import PciFunction
+from ixy.bus.sockets import Broken, Stream
 from ixy.bus.vfio_user import VfioUserFunction
 from ixy.drivers.ixgbe.driver import IxgbeDevice
 from ixy.emulator.wire import plug_in
@@ -233,6 +234,7 @@ class listening:
 
     def __init__(self, path: Path, replies: list[bytes] | None = None) -> None:
         self.path, self.replies, self.asked = str(path / "fake"), replies or [], []
+        self.files: list[int] = []  # beside each reply
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(self.path)
         self._socket.listen()
@@ -248,7 +250,7 @@ class listening:
                 for file in files:
                     os.close(file)
                 number = struct.unpack_from("<H", data)[0]
-                client.send(struct.pack("<H", number) + reply)
+                socket.send_fds(client, [struct.pack("<H", number) + reply], self.files)
 
     def __enter__(self) -> tuple[str, list[tuple[bytes, int]]]:
         self._thread.start()
@@ -299,6 +301,106 @@ def test_a_server_that_answers_nonsense(tmp_path: Path, reply: bytes) -> None:
         pytest.raises(IxyError, match=r"^vfio-user:x: the server ends the connection"),
     ):
         VfioUserFunction("vfio-user:x", path)
+
+
+def version(text: bytes) -> bytes:
+    return struct.pack("<HIII", 1, 20 + len(text), 1, 0) + b"\0\0\0\0" + text
+
+
+def info(size: int, argsz: int = 32, chain: bytes = b"") -> bytes:
+    """The reply to a question about BAR 0."""
+    body = struct.pack("<IIIIQQ", argsz, 8 if chain else 0, 0, 32 if chain else 0, size, 0) + chain
+    return struct.pack("<HIII", 5, 16 + len(body), 1, 0) + body
+
+
+AREA = struct.pack("<HHI", 1, 1, 0) + struct.pack("<II", 1, 0) + struct.pack("<QQ", 0x1000, 4096)
+LIES = {
+    "no JSON": [version(b'{"capabilities": \0')],
+    "a list": [version(b"[1]\0")],
+    "no capabilities": [version(b'{"capabilities": 7}\0')],
+    "half a version": [struct.pack("<HIII", 1, 17, 1, 0) + b"\0"],
+    "half an info": [VERSION_REPLY, struct.pack("<HIII", 5, 20, 1, 0) + b"info"],
+    "an info that grows": [VERSION_REPLY, info(4096, 33), info(4096, 34)],
+    "no descriptor": [VERSION_REPLY, info(1 << 17, 32, AREA)],
+}
+
+
+@pytest.mark.parametrize("replies", LIES.values(), ids=LIES)
+def test_a_server_that_makes_no_sense(tmp_path: Path, replies: list[bytes]) -> None:
+    with (
+        listening(tmp_path, replies) as (path, _),
+        pytest.raises(IxyError, match=r"^vfio-user:x: what the server says makes no sense"),
+    ):
+        open_bar(path)
+
+
+def open_bar(path: str) -> None:
+    function = VfioUserFunction("vfio-user:x", path)
+    try:
+        function.bar(0)
+    finally:
+        function.close()
+
+
+@pytest.mark.parametrize("head", [(9, 1), (5, 0)], ids=["another command", "a command"])
+def test_a_reply_to_another_question_is_none(tmp_path: Path, head: tuple[int, int]) -> None:
+    command, kind = head
+    reply = struct.pack("<HIII", command, 48, kind, 0) + bytes(32)
+    with listening(tmp_path, [VERSION_REPLY, reply]) as (path, _):
+        function = VfioUserFunction("vfio-user:x", path)
+        with pytest.raises(IxyError, match="the device has gone: it answers DEVICE_GET_REGION_IN"):
+            function.bar(0)
+        function.close()
+
+
+def test_descriptors_that_nobody_asked_for_are_closed(tmp_path: Path) -> None:
+    read = struct.pack("<HIII", 9, 36, 1, 0) + struct.pack("<QIII", 0, 7, 4, 0x10FB8086)
+    server = listening(tmp_path, [VERSION_REPLY, *[read] * 20])
+    with Path("/dev/null").open() as file, server as (path, _):
+        server.files = [file.fileno()] * 16
+        function = VfioUserFunction("vfio-user:x", path)
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(20):
+            assert function.config_read(0, 4) == 0x10FB8086
+        assert len(os.listdir("/proc/self/fd")) <= before
+        function.close()
+
+
+def test_doorbells_whose_memory_is_cut_short_are_a_card_that_is_gone(tmp_path: Path) -> None:
+    file = os.memfd_create("doorbells")
+    os.ftruncate(file, 8192)
+    server = listening(tmp_path, [VERSION_REPLY, info(1 << 17, 32, AREA)])
+    with server as (path, _):
+        server.files = [file]
+        function = VfioUserFunction("vfio-user:x", path)
+        address = function.bar(0).doorbell(0x1018)
+    os.ftruncate(file, 0)
+    ctypes.c_uint32.from_address(address).value = 1
+    with pytest.raises(IxyError, match="the device has gone"):
+        function.check()
+    function.close()
+    os.close(file)
+
+
+def test_a_server_that_gives_its_bytes_one_by_one_is_given_up(monkeypatch) -> None:
+    ours, theirs = socket.socketpair()
+    stream = Stream(ours, 0.2)
+    ended = threading.Event()
+
+    def drip() -> None:
+        while not ended.wait(0.05):
+            theirs.send(b"x")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    begin = time.monotonic()
+    with pytest.raises(Broken, match="does not answer"):
+        stream.take(10_000)
+    assert time.monotonic() - begin < 5
+    ended.set()
+    thread.join()
+    stream.close()
+    theirs.close()
 
 
 def test_a_server_of_another_make_has_no_far_end(tmp_path: Path) -> None:

@@ -250,6 +250,18 @@ def test_all_mappings_of_a_range_are_unmapped(
     os.close(file)
 
 
+def test_everything_is_unmapped_at_once(serving: Serving, client: Client) -> None:
+    """As QEMU does when a region of all addresses goes: VFIO_DMA_UNMAP_FLAG_ALL."""
+    file = memfd(0x2000)
+    for iova in (0x10000, (1 << 64) - 0x2000):
+        client.map(iova, 0x2000, file)
+    assert client.refused(DMA_UNMAP, struct.pack("<IIQQ", 24, 2, 0x10000, 0)) == EINVAL
+    fields = struct.pack("<IIQQ", 24, 2, 0, 0)
+    assert client.ask(DMA_UNMAP, fields) == fields
+    assert int(serving.model.port[0]["mapped"]) == 0
+    os.close(file)
+
+
 def test_memory_without_a_descriptor_is_known_but_not_reachable(
     serving: Serving, client: Client
 ) -> None:

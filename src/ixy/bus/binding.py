@@ -47,8 +47,7 @@ def bind(card: Card, driver: str | None = None, *, force: bool = False) -> str:
     if not force and (why := list(burdens(card))):
         raise IxyError(f"{card.address}: {'; '.join(why)}: with --force it is taken all the same")
     if card.driver not in FREE:
-        _note(card).parent.mkdir(exist_ok=True)
-        _note(card).write_text(card.driver)
+        _write_note(card)
     _hand_over(card, driver)
     if card.driver != driver:
         raise IxyError(f"{card.address}: {driver} did not take it: see dmesg")
@@ -157,6 +156,17 @@ def _routes(interface: str) -> Iterator[str]:
 
 def _note(card: Card) -> Path:
     return NOTES / card.address
+
+
+def _write_note(card: Card) -> None:
+    """Notes down the driver that a card has. Raises IxyError if that cannot be."""
+    try:
+        _note(card).parent.mkdir(exist_ok=True)
+        _note(card).write_text(card.driver)
+    except PermissionError:
+        raise IxyError(f"{card.address}: you may not take it from {card.driver}: be root") from None
+    except OSError as error:
+        raise IxyError(f"{_note(card)}: {error.strerror}: make room for it") from None
 
 
 def _ip(*arguments: str) -> list[dict[str, Any]]:

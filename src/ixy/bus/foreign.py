@@ -1,8 +1,8 @@
-"""Memory that a client of ours has in another process: its file, mapped here.
+"""Memory of another process, a client or a server: its file, mapped here.
 
-The file is the client's: it may cut it short at any time. What is then behind its end raises
-SIGBUS, and would kill this process for a fault of another one. So the handler puts empty memory in
-the place of such a mapping and notes that it is lost.
+The file is the other's: it may cut it short at any time. What is then behind its end raises SIGBUS,
+and would kill this process for a fault of another one. So the handler puts empty memory in the
+place of such a mapping and notes that it is lost.
 """
 
 import ctypes
@@ -23,8 +23,8 @@ FAILED = ctypes.c_void_p(-1).value
 READ_WRITE = mmap.PROT_READ | mmap.PROT_WRITE
 
 
-class ClientMemory:
-    """`size` bytes of a client's file, from `offset` on, at `address` here.
+class ForeignMemory:
+    """`size` bytes of another's file, from `offset` on, at `address` here.
 
     Memory that is not `writeable` can be written all the same, by a device that is told to: in a
     copy that nobody sees. Raises OSError for a file that has no such bytes.
@@ -48,7 +48,7 @@ class ClientMemory:
         _libc.munmap(self.address, self.size)
 
 
-_mapped: dict[int, ClientMemory] = {}
+_mapped: dict[int, ForeignMemory] = {}
 
 
 class _Action(ctypes.Structure):
@@ -79,7 +79,7 @@ _before = _Action()
 
 @ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.POINTER(_Info), ctypes.c_void_p)
 def _on_fault(_: int, info: "ctypes._Pointer[_Info]", __: object) -> None:
-    """Replaces the client's memory in which a fault happened. It happens in this very thread, at a
+    """Replaces the memory in which a fault happened. It happens in this very thread, at a
     load or store of the data path: nothing else is half done.
     """
     place = info.contents.address

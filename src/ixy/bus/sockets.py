@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import struct
+import time
 from collections.abc import Sequence
 
 from ixy.errors import IxyError
@@ -22,7 +23,7 @@ class Stream:
     """One end of a connection. Both ways, what takes longer than `patience` seconds is Broken."""
 
     def __init__(self, connection: socket.socket, patience: float) -> None:
-        self._socket = connection
+        self._socket, self._patience = connection, patience
         span = struct.pack("ll", int(patience), int(patience % 1 * 1e6))  # struct timeval
         for direction in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             connection.setsockopt(socket.SOL_SOCKET, direction, span)
@@ -46,7 +47,10 @@ class Stream:
             raise Broken(f"cannot send: {error.strerror}") from None
 
     def take(self, size: int) -> tuple[bytes, list[int]]:
-        """So many bytes, and the descriptors beside them. Raises Broken."""
+        """So many bytes, and the descriptors beside them. Raises Broken, too, if they come one by
+        one.
+        """
+        deadline = time.monotonic() + self._patience
         data = b""
         files: list[int] = []
         while len(data) < size:
@@ -66,10 +70,12 @@ class Stream:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                     whole = len(content) - len(content) % _DESCRIPTOR
                     files += array.array("i", content[:whole])
+            data += part
+            if len(data) < size and time.monotonic() > deadline:
+                part, reason = b"", "it does not answer"
             if not part:
                 close_all(files)
                 raise Broken(reason)
-            data += part
         return data, files
 
 

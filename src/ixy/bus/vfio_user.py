@@ -4,18 +4,19 @@ Registers are reached by messages, doorbells as memory that the server shares. T
 what was mapped for it, through the descriptors of that memory.
 """
 
-import ctypes
 import json
-import mmap
 import os
 import select
 import socket
+import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from ixy.bus.foreign import ForeignMemory
 from ixy.bus.function import Bar, PciFunction
 from ixy.bus.iova import Range, place
 from ixy.bus.messages import Channel, Message
@@ -29,6 +30,7 @@ from ixy.memory.dma import DmaMemory
 PATIENCE = 5.0  # seconds for a reply: a server may share one core with many others
 REACH = [Range(0, 2**64 - 1)]  # no IOMMU limits the addresses
 CAPABILITIES = {sheet.MAX_FDS: sheet.FILES, sheet.MAX_TRANSFER: sheet.TRANSFER}
+NONSENSE = ValueError, TypeError, AttributeError, LookupError, OSError, struct.error
 OURS = {sheet.BY_MESSAGE: True, sheet.FAR_END: True}
 
 
@@ -65,26 +67,53 @@ class VfioUserFunction(PciFunction):
                 f"{self.address}: the server ends the connection: it has another client, or"
                 f" does not speak version {sheet.MAJOR} of vfio-user"
             ) from None
-        if sheet.VERSION.unpack(reply).major != sheet.MAJOR:
-            raise IxyError(f"{self.address}: the server speaks another version of vfio-user")
-        text = reply[sheet.VERSION.size :].rstrip(b"\0")
-        known: dict[str, Any] = json.loads(text or "{}").get("capabilities", {})
-        return known
+        with self.understanding():
+            if sheet.VERSION.unpack(reply).major != sheet.MAJOR:
+                raise IxyError(f"{self.address}: the server speaks another version of vfio-user")
+            text = reply[sheet.VERSION.size :].rstrip(b"\0")
+            known = dict[str, Any](json.loads(text or "{}").get("capabilities", {}))
+            return known | {sheet.MAX_FDS: max(int(known.get(sheet.MAX_FDS, 1)), 1)}
+
+    @contextmanager
+    def understanding(self) -> Iterator[None]:
+        """Raises IxyError for what a server says that cannot be, or that makes no sense."""
+        try:
+            yield
+        except NONSENSE as reason:
+            raise IxyError(
+                f"{self.address}: what the server says makes no sense ({reason}): restart it"
+            ) from None
 
     def ask(self, command: Command, payload: bytes = b"", files: Sequence[int] = ()) -> Message:
-        """Sends a command, returns the reply. Raises IxyError if it is refused, and from the moment
-        when the server has gone.
+        """Sends a command, returns the reply; its descriptors are closed. Raises IxyError if it is
+        refused, and from the moment when the server has gone.
         """
+        reply = self.ask_for_files(command, payload, files)
+        close_all(reply.files)
+        return reply
+
+    def ask_for_files(self, command: Command, payload: bytes, files: Sequence[int] = ()) -> Message:
+        """As `ask`, but the reply's descriptors are the caller's."""
         with self._turn:
             self._send(command, payload, files, 0)
             try:
                 reply = self._channel.receive()
+                self._must_answer(reply, command)
             except Broken as failure:
                 raise self._lose(failure) from None
         if reply.header.flags & sheet.ERROR:
+            close_all(reply.files)
             reason = os.strerror(reply.header.error)
             raise IxyError(f"{self.address}: the server refuses {command.name}: {reason}")
         return reply
+
+    def _must_answer(self, reply: Message, command: Command) -> None:
+        """Raises Broken unless a message is the reply to the last one of ours."""
+        head = reply.header
+        expected = self._number, command, sheet.REPLY
+        if (head.id, head.command, head.flags & sheet.TYPE) != expected:
+            close_all(reply.files)
+            raise Broken(f"it answers {command.name} with another message")
 
     def post(self, command: Command, payload: bytes) -> None:
         """Sends a command that needs no reply."""
@@ -177,8 +206,9 @@ class VfioUserFunction(PciFunction):
         if not self._agreed.get(sheet.FAR_END):
             return {}
         data = self.read(sheet.FAR_END_REGION, 0, sheet.FAR_END_SIZE)
-        known: dict[str, Any] = json.loads(data.rstrip(b"\0"))
-        return known
+        with self.understanding():
+            known: dict[str, Any] = json.loads(data.rstrip(b"\0"))
+            return dict(known)
 
     def check(self) -> None:
         """Raises IxyError if the server has gone, after a DMA fault, and for what stopped the
@@ -188,6 +218,8 @@ class VfioUserFunction(PciFunction):
         waiting.register(self._channel, select.POLLRDHUP)
         if not self._gone and waiting.poll(0):
             self._lose("the server has closed the connection")
+        if any(bar.is_lost for bar in self._bars.values()):
+            self._lose("the server has cut its memory short")
         if self._gone:
             raise self._gone
         known = self._far_end()
@@ -228,31 +260,38 @@ class MessageBar(Bar):
 
     def __init__(self, function: VfioUserFunction, index: int) -> None:
         self._function, self._index = function, index
-        self._pages: list[tuple[int, mmap.mmap]] = []
-        info, data, files = self._info()
-        try:
-            if info.size == 0:
-                raise IxyError(f"{function.address} has no BAR {index}")
-            chain = info.cap_offset if info.flags & vfio.REGION_CAPS else 0
-            for area in vfio.rows(data, chain, vfio.SPARSE_MMAP, vfio.AREAS, vfio.AREA) or []:
-                size, start = area.size, info.offset + area.offset
-                self._pages.append((area.offset, mmap.mmap(files[0], size, offset=start)))
-        finally:
-            close_all(files)
+        self._pages: list[tuple[int, ForeignMemory]] = []
+        with function.understanding():
+            info, data, files = self._info()
+            try:
+                if info.size == 0:
+                    raise IxyError(f"{function.address} has no BAR {index}")
+                chain = info.cap_offset if info.flags & vfio.REGION_CAPS else 0
+                for area in vfio.rows(data, chain, vfio.SPARSE_MMAP, vfio.AREAS, vfio.AREA) or []:
+                    start = info.offset + area.offset
+                    page = ForeignMemory(files[0], start, area.size, writeable=True)
+                    self._pages.append((area.offset, page))
+            finally:
+                close_all(files)
 
     def _info(self) -> tuple[Any, bytes, list[int]]:
         """The region's info, all its bytes, and descriptors: asked for again with the room that it
         needs.
         """
         room = vfio.REGION_INFO.size
-        while True:
+        for _ in range(2):
             request = vfio.REGION_INFO.pack(argsz=room, index=self._index)
-            reply = self._function.ask(Command.DEVICE_GET_REGION_INFO, request)
-            info = vfio.REGION_INFO.unpack(reply.payload)
+            reply = self._function.ask_for_files(Command.DEVICE_GET_REGION_INFO, request)
+            try:
+                info = vfio.REGION_INFO.unpack(reply.payload)
+            except struct.error:
+                close_all(reply.files)
+                raise
             if info.argsz <= room:
                 return info, reply.payload, reply.files
             close_all(reply.files)
             room = info.argsz
+        raise ValueError("a region's info that does not fit into the room it asks for")
 
     def read(self, offset: int, size: int) -> int:
         """Reads a register. Raises IxyError if the server has gone."""
@@ -266,10 +305,15 @@ class MessageBar(Bar):
     def doorbell(self, offset: int) -> int:
         """The address of a register in a shared page. Raises IxyError if it is in none."""
         for start, page in self._pages:
-            if start <= offset < start + len(page):
-                return ctypes.addressof(ctypes.c_char.from_buffer(page)) + offset - start
+            if start <= offset <= start + page.size - 4:
+                return page.address + offset - start
         address = self._function.address
         raise IxyError(f"{address}: the server shares no memory for the register {offset:#x}")
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the server has cut the doorbells' memory short."""
+        return any(page.lost for _, page in self._pages)
 
     def close(self) -> None:
         """Lets go of the pages."""

@@ -34,6 +34,7 @@ TYPE, REPLY, NO_REPLY, ERROR = 0xF, 1, 1 << 4, 1 << 5  # flags; `error` is an er
 VERSION = Layout(major="H", minor="H")  # then JSON: {"capabilities": {...}}, and a NUL
 DMA_MAP = Layout(argsz="I", flags="I", offset="Q", address="Q", size="Q")
 DMA_READABLE, DMA_WRITEABLE = 1 << 0, 1 << 1
+DMA_UNMAP_ALL = 1 << 1
 DMA_UNMAP = Layout(argsz="I", flags="I", address="Q", size="Q")
 ACCESS = Layout(offset="Q", region="I", count="I")  # region read and write; then the data
 WRITES = Layout(count="Q")  # then so many WRITE

@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ixy.bus.foreign import ForeignMemory
 from ixy.bus.sysfs import physical_pages
-from ixy.emulator.client_memory import ClientMemory
 from ixy.emulator.namespace import PROC, members
 from ixy.errors import IxyError
 from ixy.memory.dma import HUGE_PAGE
@@ -25,7 +25,7 @@ class HugePages:
     """The huge pages that the programs in this process's mount namespace share."""
 
     def __init__(self) -> None:
-        self._known: dict[File, tuple[ClientMemory, list[Mapping]]] = {}
+        self._known: dict[File, tuple[ForeignMemory, list[Mapping]]] = {}
 
     def appeared(self) -> Iterator[Mapping]:
         """Maps what is new. Raises IxyError if Linux does not let it."""
@@ -35,7 +35,7 @@ class HugePages:
                 self._known[file] = memory, found
                 yield from found
 
-    def vanished(self) -> list[tuple[ClientMemory, list[Mapping]]]:
+    def vanished(self) -> list[tuple[ForeignMemory, list[Mapping]]]:
         """What no program has mapped any more: the caller closes the memory, which is not used
         again here.
         """
@@ -78,7 +78,7 @@ def _file_systems() -> Iterable[str]:
             yield f"{int(major):02x}:{int(minor):02x}"
 
 
-def _open(path: Path) -> ClientMemory | None:
+def _open(path: Path) -> ForeignMemory | None:
     """All of a file, mapped; None if nobody has it any more."""
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -87,14 +87,14 @@ def _open(path: Path) -> ClientMemory | None:
     except OSError as error:
         raise IxyError(f"{path}: {error.strerror}: be root, with all capabilities") from None
     try:
-        return ClientMemory(file, 0, os.fstat(file).st_size, writeable=True)
+        return ForeignMemory(file, 0, os.fstat(file).st_size, writeable=True)
     except OSError as error:
         raise IxyError(f"{path}: {error.strerror}: more huge pages may help") from None
     finally:
         os.close(file)
 
 
-def _contiguous(memory: ClientMemory) -> Iterator[Mapping]:
+def _contiguous(memory: ForeignMemory) -> Iterator[Mapping]:
     """The parts of it that are contiguous in physical memory, too. Raises IxyError if Linux hides
     where they are.
     """

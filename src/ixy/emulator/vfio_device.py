@@ -10,11 +10,11 @@ import os
 import struct
 from collections.abc import Callable
 
+from ixy.bus.foreign import ForeignMemory
 from ixy.datasheets import intel82599_device as nic
 from ixy.datasheets import pci, vfio
 from ixy.datasheets import vfio_user as sheet
 from ixy.datasheets.vfio_user import Command
-from ixy.emulator.client_memory import ClientMemory
 from ixy.emulator.intel82599.messages import VECTORS
 from ixy.emulator.intel82599.model import MAX_MAPPINGS, Intel82599
 from ixy.emulator.wire.frames import drop_all
@@ -38,7 +38,7 @@ class VfioDevice:
         self.capabilities: set[str] = set()  # those of ours alone that the client has asked for
         self._table = bytearray(TABLE_SIZE)
         self._io_address = 0
-        self._maps: dict[int, tuple[int, ClientMemory | None]] = {}
+        self._maps: dict[int, tuple[int, ForeignMemory | None]] = {}
         self._eventfds: dict[tuple[int, int], int] = {}
         self._masked: set[tuple[int, int]] = set()
         self._commands: dict[int, Callable[[bytes, list[int]], Reply]] = {
@@ -110,17 +110,19 @@ class VfioDevice:
         memory = None
         if files and fields.flags & (sheet.DMA_READABLE | sheet.DMA_WRITEABLE):
             writeable = bool(fields.flags & sheet.DMA_WRITEABLE)
-            memory = ClientMemory(files[0], fields.offset, fields.size, writeable=writeable)
+            memory = ForeignMemory(files[0], fields.offset, fields.size, writeable=writeable)
             self.model.dma_map(begin, memory.address, fields.size)
         self._maps[begin] = fields.size, memory
         return b"", ()
 
     def _dma_unmap(self, payload: bytes, _: list[int]) -> Reply:
-        """Everything in a range. A guest's IOMMU that begins anew has QEMU unmap all addresses in
-        ranges of its own, empty ones too.
+        """Everything in a range, or everything. A guest's IOMMU that begins anew has QEMU unmap all
+        addresses in ranges of its own, empty ones too.
         """
         fields = sheet.DMA_UNMAP.unpack(payload)
         begin, end = fields.address, fields.address + fields.size
+        if fields.flags & sheet.DMA_UNMAP_ALL and begin == end == 0:
+            end = 1 << 64
         inside = {a for a, (size, _) in self._maps.items() if begin < a + size and a < end}
         if begin == end or any(a < begin or a + self._maps[a][0] > end for a in inside):
             raise OSError(errno.EINVAL, "mappings go as a whole")
