@@ -99,6 +99,7 @@ class Queue:
 class Simulated(Transport, Beyond):
     """A device that offers `offered`. Descriptors hold addresses of this process plus SHIFT."""
 
+    needs_reset = False
     SHIFT = 1 << 40  # a mix-up of the two kinds of addresses shows at once
 
     def __init__(self, offered: Feature, *, size: int = 256, align: int = 64) -> None:

@@ -17,7 +17,7 @@ from ixy.datasheets.virtio import Control, Feature
 from ixy.drivers.virtio.driver import VirtioDevice
 from ixy.errors import IxyError
 from ixy.memory.pool import Mempool
-from rig import numbered
+from rig import numbered, run_python
 from virtio_device import CONTROL, MAC, RX, TX, Simulated, peek
 
 V1, PACKED, IN_ORDER = Feature.VERSION_1, Feature.RING_PACKED, Feature.IN_ORDER
@@ -339,3 +339,38 @@ def test_what_a_device_has_not() -> None:
     with pytest.raises(IxyError, match="the pool is too small: 100 free buffers of 128"):
         VirtioDevice(Simulated(V1), [small], 64)
     assert (pool.available, small.available) == (BUFFERS, 100)
+
+
+MISUSE = """
+from ixy.datasheets.virtio import Feature
+from ixy.drivers.virtio.driver import VirtioDevice
+from ixy.memory.pool import BufferMisuse, Mempool
+from virtio_device import Simulated
+
+pool = Mempool(1000)
+for features in (Feature.VERSION_1, Feature.VERSION_1 | Feature.RING_PACKED):
+    with VirtioDevice(Simulated(features), [pool], 64) as device:
+        buffers = pool.take(1)
+        pool.fill(buffers[0], bytes(60))
+        assert _send(device.tx[0].record, buffers) == 1
+        try:
+            _send(device.tx[0].record, buffers)
+        except BufferMisuse as misuse:
+            print(misuse)
+"""
+
+
+def test_a_buffer_sent_twice_is_named_and_the_device_can_be_closed() -> None:
+    """With IXY_DEBUG=1: the queue's lock is free again."""
+    program = "from ixy.device import _send" + MISUSE
+    done = run_python(program, IXY_DEBUG="1", NUMBA_DISABLE_JIT="1", timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("sent twice") == 2
+
+
+def test_a_device_that_needs_a_reset_says_so() -> None:
+    with opened(V1) as (sim, device):
+        assert device.statistics().tx_packets == 0
+        sim.needs_reset = True
+        with pytest.raises(IxyError, match="needs a reset"):
+            device.statistics()

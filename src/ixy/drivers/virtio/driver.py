@@ -250,6 +250,8 @@ class VirtioDevice(Device):
         that cannot be.
         """
         self.beyond.check()
+        if self.transport.needs_reset:
+            raise IxyError(f"{self.address}: the device has failed and needs a reset: restart it")
         totals = Statistics(dropped={"rx_damaged": 0, "tx_lost": 0} | self.beyond.far_end())
         for ring in self._rings:
             record = ring.record[0]

@@ -272,10 +272,13 @@ def put(queue, bufs):
     mask = np.int64(queue.size) - 1
     first = np.int64(queue.oldest) + np.int64(queue.held)
     octets = 0
+    if DEBUG:  # raises what is misused: not with the lock
+        unlock(queue)
+        for buf in bufs:
+            memory.hand_over(pool, buf, queue.taker)
+        lock(queue)
     for i in range(len(bufs) - 1, -1, -1):
         buf, place = bufs[np.uint64(i)], np.uint64(first + i & mask)
-        if DEBUG:
-            memory.hand_over(pool, buf, queue.taker)
         size = np.uint64(length[buf])
         octets += np.int64(size)
         slots[place] = buf
@@ -319,7 +322,11 @@ def reclaim(queue):
         position += step
     count, place = position - first, first & mask
     straight = min(count, mask + 1 - place)
-    free_batch(pool_of(queue), bufs[place : place + straight])
-    free_batch(pool_of(queue), bufs[: count - straight])
     queue.oldest = position
     queue.held -= np.uint32(count)
+    if DEBUG:  # raises what is misused: not with the lock
+        unlock(queue)
+    free_batch(pool_of(queue), bufs[place : place + straight])
+    free_batch(pool_of(queue), bufs[: count - straight])
+    if DEBUG:
+        lock(queue)

@@ -77,6 +77,11 @@ class Transport(ABC):
         """Whether there is a device at the other end."""
         return True
 
+    @property
+    def needs_reset(self) -> bool:
+        """Whether the device has met an error that it cannot recover from (2.1.2)."""
+        return False
+
 
 class Window:
     """A structure of registers within a BAR."""
@@ -119,8 +124,10 @@ class PciTransport(Transport):
         """What the device offers."""
 
     def config(self, offset: int, size: int) -> bytes:
-        """Byte by byte: fields of any size (4.1.3.1)."""
-        return bytes(self._device.read(offset + i, 1) for i in range(size))
+        """A field of 2 or 4 bytes with one access, any other byte by byte (4.1.3.1)."""
+        step = size if size in (2, 4) else 1
+        parts = (self._device.read(offset + i, step) for i in range(0, size, step))
+        return b"".join(part.to_bytes(step, "little") for part in parts)
 
     def queue_size(self, index: int) -> int:
         """The select register, and what it selects."""
@@ -135,6 +142,11 @@ class PciTransport(Transport):
         """Writes 0 and waits until it reads as 0 (2.4.1, 4.1.4.3.2)."""
         self.regs.DEVICE_STATUS.write(0)
         self.regs.DEVICE_STATUS.wait(RESET_SECONDS, WHOLE=0)
+
+    @property
+    def needs_reset(self) -> bool:
+        """What its status says."""
+        return bool(self.regs.DEVICE_STATUS.field("NEEDS_RESET"))
 
     def close(self) -> None:
         """Bus mastering off."""
