@@ -187,6 +187,23 @@ def test_while_it_is_being_compiled(tmp_path: Path, delay: float) -> None:
     quickest(once, COMPILING)
 
 
+def test_devices_that_run_are_stopped_while_others_are_opened(tmp_path: Path) -> None:
+    """The second one waits for a back end that never comes."""
+    path = tmp_path / "x.sock"
+    waits = f"vhost-user:{path}?listen=1"
+    process = start_ixy("forward", "emu:loopback", waits, "--json", IXY_TRACE="1")
+    while not path.exists():
+        time.sleep(0.01)
+    time.sleep(0.5)
+    _, _, trace = end(process, signal.SIGTERM, 0)
+    assert process.returncode == 128 + signal.SIGTERM
+    receiver = [line for line in trace.splitlines() if "RXCTRL <-" in line]
+    assert receiver[-2:] == [
+        "emu:loopback RXCTRL <- 0x00000001 RXEN",
+        "emu:loopback RXCTRL <- 0x00000000",
+    ]
+
+
 @pytest.mark.parametrize("args", [("regs", "emu:loopback"), ("bench", "driver")])
 def test_commands_without_packets_heed_signals_too(tmp_path: Path, args) -> None:
     process = start_ixy(*args, XDG_CACHE_HOME=str(tmp_path))

@@ -41,7 +41,7 @@ def wait_for(path: Path, port: dict) -> None:
     awaited = 24 + arriving * (16 * port["tx_packets"] + port["tx_bytes"])
     size, grown = 0, time.monotonic()
     while size < awaited and time.monotonic() < grown + 5:
-        if size != (size := path.stat().st_size):
+        if size != (size := path.stat().st_size if path.exists() else 0):
             grown = time.monotonic()
         time.sleep(0.05)
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ixy.bench.candidates import our_layout
-from ixy.bench.generators import FIVE, ONE, PEERS, Peer
+from ixy.bench.generators import FIVE, ONE, PEERS, Peer, remove_namespace
 from ixy.bench.machine import describe
 from ixy.bench.nic import BUFS, RING, clock_costs
 from ixy.compiled import JIT, compiled
@@ -38,6 +38,7 @@ BATCH = 64
 TURNS = 1000  # in a run
 INTERRUPTED = 50_000  # cycles: a turn that took longer was interrupted, and does not count
 GOAL = 10.0  # Mpps: the five fields
+clean_up = remove_namespace  # when a run is ended on the spot
 ROWS: dict[str, dict[str, Any]] = {
     "ixy constant": {},
     "ixy one field": {"vary": ONE},

@@ -153,6 +153,12 @@ def namespace(wanted: bool = True) -> Iterator[list[str]]:
                 raise IxyError(f"{' '.join(words)}: {done.stderr.strip()}")
         yield inside
     finally:
+        remove_namespace()
+
+
+def remove_namespace() -> None:
+    """Removes the namespace, if there is one."""
+    if Path("/run/netns", SPACE).exists():
         subprocess.run(["ip", "netns", "del", SPACE], capture_output=True, check=False)
 
 

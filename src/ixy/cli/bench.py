@@ -39,6 +39,7 @@ def command(
         limit = {} if seconds is None else {"seconds": seconds}
         print(f"measuring: {bench}", file=sys.stderr, flush=True)
         module = import_module(f"ixy.bench.{bench.replace('-', '_')}")
+        signals.closing += [module.clean_up] if hasattr(module, "clean_up") else []
         results[bench] = module.measure(rounds=rounds, **limit)
         if not as_json:
             show(bench, results[bench])

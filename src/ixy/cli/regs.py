@@ -7,6 +7,7 @@ import typer
 
 from ixy.cli import signals
 from ixy.cli.session import Json
+from ixy.errors import IxyError
 
 if TYPE_CHECKING:
     from ixy.datasheets.registers import Bound, Registers
@@ -25,6 +26,9 @@ def command(
     from ixy.address import open_device
 
     with open_device(device) as opened:
+        signals.closing.append(opened.close)
+        if opened.regs is None:
+            raise IxyError(f"{device} has no registers: name a card, such as emu:loopback")
         regs: Registers = opened.regs
         rows = [_read(register) for row in regs.sheet.rows for register in regs[row.name]]
     if as_json:

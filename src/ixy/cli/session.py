@@ -120,6 +120,7 @@ class Session:
 
         for address in self.addresses:
             self.devices.append(open_device(address, queues=queues, itr=itr, settle=False))
+            signals.closing.append(self.devices[-1].close)
         return self.devices
 
     def run(

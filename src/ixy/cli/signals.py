@@ -2,8 +2,9 @@
 
 A signal must not raise an exception: it would surface anywhere, also half-way through an import or
 the compiler. So it sets `received`, and what happens then depends on how far the program is:
-`abandon`, if it is set, prints what there is to print and ends the process on the spot; where there
-is something to finish, the program looks at `received` itself.
+`abandon`, if it is set, prints what there is to print, what is in `closing` is closed, and the
+process ends on the spot; where there is something to finish, the program looks at `received`
+itself.
 """
 
 import _signal as signal  # signal without its enumerations: some milliseconds sooner
@@ -12,6 +13,9 @@ import sys
 
 received = 0  # the signal's number
 abandon = None  # a function without arguments, or None
+# functions without arguments, for devices that run and what the machine would keep
+closing: list = []  # type: ignore[type-arg]
+CLOSING_TIME = 0.12  # seconds for them
 
 
 def _handle(number, _):  # type: ignore[no-untyped-def] # typing would take a third of the start-up
@@ -19,7 +23,29 @@ def _handle(number, _):  # type: ignore[no-untyped-def] # typing would take a th
     received = number
     if abandon is not None:
         abandon()
+        _close()
         leave(128 + number)
+
+
+def _close():  # type: ignore[no-untyped-def]
+    """In another thread, and not for long: this one may have been interrupted with a lock that is
+    needed for that.
+    """
+    if not closing:
+        return
+    import threading  # these two only then: they would take a part of the start-up
+
+    thread = threading.Thread(target=_close_each, daemon=True)
+    thread.start()
+    thread.join(CLOSING_TIME)
+
+
+def _close_each():  # type: ignore[no-untyped-def]
+    import contextlib
+
+    for close in closing:
+        with contextlib.suppress(Exception):  # the others, though one fails
+            close()
 
 
 def leave_at_once() -> None:
