@@ -273,12 +273,12 @@ class Capturer:
 
     @property
     def accepted(self) -> int:
-        """Of these, how many the filter let pass,"""
+        """Of these, those that the filter let pass."""
         return sum(int(state[0]["accepted"]) for state in self._states)
 
     @property
     def rejected(self) -> int:
-        """and how many it did not."""
+        """Of those taken, the ones that it did not."""
         return sum(int(state[0]["rejected"]) for state in self._states)
 
     @property

@@ -9,19 +9,13 @@ from hypothesis import strategies as st
 
 from command import many
 from ixy.compiled import JIT, compiled, interpretable
-from ixy.emulator.wire.faults import FAULTS, HEADERS, PATIENCE, Faulty, conforms, draw
-from ixy.memory.ordered import records
+from ixy.emulator.wire.faults import FAULTS, HEADERS, PATIENCE, Faulty, conforms
 from rig import Bench, numbered, pump, put_frame
 
 
 @compiled
 def _conforms(state, time):
     return conforms(state[0], time)
-
-
-@compiled
-def _draw(state):
-    return draw(state[0])
 
 
 class Line:
@@ -161,16 +155,6 @@ def test_a_probability_is_kept_and_a_seed_repeats_it(name: str) -> None:
     done = sum(first[1].values()) / many(8000, 800)
     most = 0.2 if name == "reorder" else 0.32  # none is held back while another one is
     assert 0.1 < done < most
-
-
-def test_random_words_by_their_bits() -> None:
-    state = records(1, np.dtype([("random", "u8")]))
-    state[0]["random"] = 1
-    word = 1
-    for _ in range(20):
-        for shift in (13, -7, 17):
-            word ^= (word << shift if shift > 0 else word >> -shift) & 2**64 - 1
-        assert int(_draw(state)) == word
 
 
 def rated(rate: int, burst: int, arrivals: list[int]) -> list[bool]:

@@ -108,11 +108,10 @@ def send_legacy(port, wire, queue, command, options, total):
     tag = 4 if command & sheet.TX_VLE else 0
     if not LEAST_SENT <= total <= sheet.LONGEST_SENT:
         return True
-    size = max(total + tag, SHORTEST) if port.pad else total + tag
-    target = reserve(wire.tx, size)
-    frame = target + np.uint64(tag)
-    if target == 0 or not gather(port, queue, frame, 0, total):
+    target, size = take_in(port, wire, queue, total, tag)
+    if target == 0:
         return False
+    frame = target + np.uint64(tag)
     place, start = command >> 16 & 0xFF, options >> 8 & 0xFF  # CSO, CSS
     if command & sheet.TX_IC and start < total and place + 2 <= total:
         whole = word_sum(frame + np.uint64(start), total - start)
@@ -121,6 +120,18 @@ def send_legacy(port, wire, queue, command, options, total):
         insert_tag(port, target, total + tag, options >> 16)
     hand_over(port, wire, target, total + tag, size)
     return True
+
+
+@inner
+def take_in(port, wire, queue, total, tag):
+    """Reads a frame of `total` bytes to the wire, behind room for a tag; returns where that is, 0
+    if it must wait, and the size to which it is padded.
+    """
+    size = max(total + tag, SHORTEST) if port.pad else total + tag
+    target = reserve(wire.tx, size)
+    if target and not gather(port, queue, target + np.uint64(tag), 0, total):
+        target = np.uint64(0)
+    return target, size
 
 
 @inner
@@ -171,12 +182,10 @@ def send_with_offloads(port, wire, queue, command, options, total):
         return send_segments(port, wire, queue, context, options, total, tag)
     if not LEAST_SENT <= total <= sheet.LONGEST_SENT:
         return True
-    size = max(total + tag, SHORTEST) if port.pad else total + tag
-    target = reserve(wire.tx, size)
-    frame = target + np.uint64(tag)
-    if target == 0 or not gather(port, queue, frame, 0, total):
+    target, size = take_in(port, wire, queue, total, tag)
+    if target == 0:
         return False
-    if insert_checksums(port, frame, total, context, options, 0):
+    if insert_checksums(port, target + np.uint64(tag), total, context, options, 0):
         if tag:
             insert_tag(port, target, total + tag, np.int64(context.lengths) >> 16)
         hand_over(port, wire, target, total + tag, size)
